@@ -6,11 +6,13 @@ escape codes are taken out first, and the page's own policy forbids scripts and 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
 
 import jinja2
 
+from autograder.report import plot
 from autograder.report.model import Report, Verdict
 from autograder.report.wording import (
     MARKS,
@@ -26,6 +28,8 @@ from autograder.report.wording import (
 
 __all__ = ["render_html"]
 
+_ANSWER = re.compile(r"\n+(?=HTTP/\d)")
+
 
 def render_html(report: Report) -> str:
     """The whole page as text, to be stored as UTF-8."""
@@ -34,11 +38,26 @@ def render_html(report: Report) -> str:
         report=report,
         skills=list(skills(report)),
         caveats=caveats(report),
-        counts=[(verdict, report.count(verdict)) for verdict in Verdict if report.count(verdict)],
+        shares=_shares(report),
         step=step,
         waiting=waiting_for(report, step.check) if step else (),
         explanation=lambda result: explanation(report, result),
     )
+
+
+def _shares(report: Report) -> list[tuple[Verdict, int, int]]:
+    """(verdict, how many checks, the points that they are worth) for each verdict that occurs."""
+    return [
+        (verdict, len(found), sum(result.points for result in found))
+        for verdict in Verdict
+        if (found := [result for result in report.results if result.verdict is verdict])
+    ]
+
+
+def _exchange(text: str) -> list[tuple[str, str]]:
+    """(title, text) of a request and its answer; one untitled part when they can't be told apart."""
+    parts = _ANSWER.split(plain(text).strip("\n"), maxsplit=1)
+    return list(zip(("Request", "Answer"), parts, strict=True)) if len(parts) == 2 else [("", parts[0])]
 
 
 @cache
@@ -46,7 +65,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"plain": plain, "points": points, "load_summary": load_summary}
-    environment.globals |= {"MARKS": MARKS, "Verdict": Verdict}
+    environment.filters |= {"plain": plain, "points": points, "exchange": _exchange, "summary": load_summary}
+    environment.globals |= {"MARKS": MARKS, "Verdict": Verdict, "plot": plot}
     source = resources.files("autograder.report").joinpath("report.html.jinja").read_text("utf-8")
     return environment.from_string(source)

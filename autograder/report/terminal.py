@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.padding import Padding
 from rich.table import Table
@@ -115,7 +116,7 @@ class Progress:
         now = time.monotonic()
         console = self._console
         room = max(console.height - len(running) - 3, 1)
-        rows = Table.grid(padding=(0, 1))
+        rows = Table.grid(padding=(0, 1), expand=True)
         rows.add_column(width=1)
         rows.add_column(ratio=1, no_wrap=True, overflow="ellipsis" if not _ascii(console) else "crop")
         rows.add_column(justify="right", no_wrap=True)
@@ -137,7 +138,7 @@ class Progress:
         status = (
             f"{len(finished)} of {self._total} checks · {points(score)} so far · {now - self._began:.0f} s"
         )
-        return Group(rows, _text(console, status, "dim"))
+        return Constrain(Group(rows, _text(console, status, "dim")), _WIDEST)
 
 
 def render(report: Report, console: Console, files: Mapping[str, Path] | None = None) -> None:
@@ -162,11 +163,16 @@ def render(report: Report, console: Console, files: Mapping[str, Path] | None = 
             show(_row(console, result))
             if finding := _finding(console, report, result):
                 show(Padding(finding, (0, 0, 0, 4 if width >= 40 else 2)))
-    show()
-    for line in _closing(console, report):
-        show(line)
-    for line in _provenance(console, report, files or {}):
-        show(line)
+    for block in (
+        _remarks(console, report),
+        _score(console, report),
+        _provenance(console, report),
+        [_text(console, f"{name:<12} {path}") for name, path in (files or {}).items()],
+    ):
+        if block:
+            show()
+        for line in block:
+            show(line)
 
 
 def _heading(console: Console, skill: Skill) -> Text:
@@ -197,7 +203,7 @@ def _finding(console: Console, report: Report, result: Result) -> Table | None:
     saw, expected, hint = explanation(report, result)
     labels = ("saw", "expected", "try") if result.finding else ("", "", "try")
     table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, style="dim", min_width=8 if any(labels[:2]) else 3)
     table.add_column(ratio=1, overflow="fold")
     for label, text in zip(labels, (saw, expected, hint), strict=True):
         if text:
@@ -215,27 +221,28 @@ def _unlabelled(console: Console, text: str) -> Table:
     return table
 
 
-def _closing(console: Console, report: Report) -> list[Text]:
-    """The score, with what must be said beside it, and the next step."""
+def _remarks(console: Console, report: Report) -> list[Text]:
+    """What must be said beside the score."""
     lines = [_text(console, f"Note: {note}", "yellow") for note in report.notes]
-    lines += [_text(console, caveat, "bold magenta") for caveat in caveats(report)]
+    return lines + [_text(console, caveat, "bold magenta") for caveat in caveats(report)]
+
+
+def _score(console: Console, report: Report) -> list[Text]:
+    """The score and the next step."""
     score = f"{report.score} of {points(report.max_score)}"
     counts = [f"{n} {verdict.value}" for verdict in Verdict if (n := report.count(verdict))]
-    lines.append(Text.assemble(_text(console, score, "bold"), _text(console, f" · {', '.join(counts)}")))
+    lines = [Text.assemble(_text(console, score, "bold"), _text(console, f" · {', '.join(counts)}"))]
     if step := next_step(report):
-        waiting = waiting_for(report, step.check)
-        also = f" ({len(waiting)} more wait for it)" if waiting else ""
+        waiting = len(waiting_for(report, step.check))
+        also = f" ({waiting} more {'waits' if waiting == 1 else 'wait'} for it)" if waiting else ""
         lines.append(_text(console, f"Next: {step.title}{also}"))
     return lines
 
 
-def _provenance(console: Console, report: Report, files: Mapping[str, Path]) -> list[Text]:
-    """What stood between the student's code and the machine, and where the files are."""
+def _provenance(console: Console, report: Report) -> list[Text]:
+    """How it was graded, and what stood between the student's code and the machine."""
     how = f"Graded in {report.seconds:.1f} s · runtime {report.runtime} · seed {report.seed}"
-    lines = [_text(console, how, "dim")]
-    lines += [_text(console, sentence, "dim") for sentence in report.isolation]
-    lines += [_text(console, f"{name:<12} {path}") for name, path in files.items()]
-    return lines
+    return [_text(console, sentence, "dim") for sentence in (how, *report.isolation)]
 
 
 def _first_lines(text: str) -> str:

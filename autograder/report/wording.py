@@ -7,15 +7,17 @@ All of it passes through :func:`plain` before it is shown anywhere.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from autograder.report.model import Evidence, Report, Result, Verdict
+from autograder.report.model import Evidence, LoadPoint, Report, Result, Verdict
 
 __all__ = [
     "ASCII_MARKS",
     "MARKS",
     "Skill",
+    "answered_by",
     "caveats",
     "explanation",
     "load_summary",
@@ -41,15 +43,18 @@ ASCII_MARKS = {
     Verdict.ERROR: "!",
 }
 
+# More kinds of answers than this are counted together.
+_KINDS = 5
+
 # ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), short escapes.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]"
 )
 _NEWLINES = re.compile(r"\r+\n?")
-_CONTROLS = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
-_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_UNSHOWABLE = (*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF, *_BIDI)
-_TRANSLATION = _CONTROLS | dict.fromkeys(_UNSHOWABLE, 0xFFFD)
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+# What turns the direction of text, halves of characters, and two that are none.
+_NOT_TEXT = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF)
+_TRANSLATION = _CONTROLS | {code: f"\\u{code:04x}" for code in _NOT_TEXT}
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Skill:
 
 
 def plain(text: str) -> str:
-    """``text`` without escape codes, its control characters made visible, its direction overrides disarmed.
+    """``text`` without escape codes; control characters and direction overrides are written out: ``\\x00``.
 
     The answer holds only characters that XML 1.0, a terminal and an HTML page may show; newlines and tabs
     stay.
@@ -145,18 +150,31 @@ def caveats(report: Report) -> tuple[str, ...]:
     return tuple(said)
 
 
+def answered_by(point: LoadPoint) -> str:
+    """Who answered a request that did not fail: ``version 12``, or the answer itself when it is no number."""
+    return (
+        f"version {point.answer}"
+        if point.answer.isascii() and point.answer.isdigit()
+        else plain(point.answer)
+    )
+
+
 def load_summary(evidence: Evidence) -> str:
-    """A load in one sentence: how many requests, who answered them, how many failed."""
-    answers: dict[str, int] = {}
-    failed = 0
-    for point in evidence.load:
-        if point.failed:
-            failed += 1
-        else:
-            answer = plain(point.answer)
-            answers[answer] = answers.get(answer, 0) + 1
-    parts = [f"{count} answered by {answer}" for answer, count in answers.items()]
-    return f"{len(evidence.load)} requests: {', '.join([*parts, f'{failed} failed'])}."
+    """A load in one sentence: how many requests, who answered them, how many failed and how."""
+    answers = Counter(answered_by(point) for point in evidence.load if not point.failed)
+    failures = Counter(plain(point.answer) for point in evidence.load if point.failed)
+    parts = [f"{count} answered by {answer}" for answer, count in _commonest(answers)]
+    parts.append(f"{failures.total()} failed")
+    how = ", ".join(f"{count} of them: {failure}" for failure, count in _commonest(failures))
+    return f"{len(evidence.load)} requests: {', '.join(parts)}{how and f' ({how})'}."
+
+
+def _commonest(counts: Counter[str]) -> list[tuple[str, int]]:
+    """The counts in the order of their first; beyond a handful only the most common, and the rest as one."""
+    if len(counts) <= _KINDS:
+        return list(counts.items())
+    kept = counts.most_common(_KINDS - 1)
+    return [*kept, ("others", counts.total() - sum(count for _, count in kept))]
 
 
 def _blockers(report: Report, result: Result) -> str:

@@ -32,7 +32,7 @@ Content-Type: application/json
 """
 
 LOG = "\n".join(
-    f"2026-11-22 09:14:{second:02d}.1{second:02d}  I  model server: polling {'/models/digits'}, versions [1, 2]"
+    f"2026-11-22 09:14:{second:02d}.1{second:02d}  I  model server: polling /models/digits, versions [1, 2]"
     for second in range(28)
 )
 
@@ -65,14 +65,14 @@ def realistic() -> Report:
     """A submission half way through lab-01: every verdict is in it, and a load with a version switch."""
     passed, failed, blocked = Verdict.PASSED, Verdict.FAILED, Verdict.BLOCKED
     hot_swap = Finding(
-        saw="7 of 300 requests failed while version 2 took over: 4 × 503 Service Unavailable, 3 × connection reset.",
+        saw="7 of 300 requests failed while version 2 took over: connection reset, 503 Service Unavailable.",
         expected="Every request is answered, first by version 1, then by version 2.",
-        hint="Write the new version under a temporary name next to its place, then rename it: a rename is one step.",
+        hint="Write the new version under a temporary name beside its place, then rename it: one step.",
     )
     column = Finding(
-        saw="The column format was answered with 400: \"Failed to process element: 0 key: pixels of 'inputs' list\".",
+        saw="The column format was answered with 400: Failed to process element: 0 key: pixels.",
         expected="The same ten probabilities for each image as in the row format, within 1e-5.",
-        hint="In column format `inputs` is the whole batch: an object with one list for each input of the signature.",
+        hint="In column format `inputs` is the whole batch: one list for each input of the signature.",
     )
     typed = Finding(
         saw="No answer after 10.0 s from a server that accepts the connection and then says nothing.",
@@ -86,21 +86,22 @@ def realistic() -> Report:
         seed=20261122,
         runtime="local",
         isolation=(
-            "The student's programs ran in their own network, process and mount namespaces, with no route out.",
+            "The student's programs ran in namespaces of their own, with no route out.",
             "Limits: 60 s CPU, 4 GiB memory, 64 processes, 256 MiB a file.",
         ),
         versions={"tfserving": "embedded model server 0.1 (TensorFlow 2.21.0, C API)", "python": "3.11.7"},
         notes=("data/big.csv was left out: 48 MB, and a submission may hold files of 10 MB at most.",),
         skills=SKILLS,
         results=(
-            result("saved-model", 1, "train.py exports a SavedModel into a version folder.", 8, passed, seconds=4.2),
-            result("raw-pixels", 1, "The signature takes raw pixels and any batch size.", 6, passed, seconds=0.8),
-            result("available", 2, "serve.sh starts a server that reports AVAILABLE.", 8, passed, seconds=1.1),
+            result("saved-model", 1, "train.py exports a SavedModel in a version folder.", 8, passed),
+            result("raw-pixels", 1, "It takes raw pixels and any batch size.", 6, passed, seconds=0.8),
+            result("available", 2, "serve.sh starts a server that is AVAILABLE.", 8, passed, seconds=1.1),
             result("accuracy", 2, "It reads held-out digits as well as promised.", 6, passed, seconds=0.9),
             result("row-format", 3, "Row format equals the model's own answer.", 8, passed, seconds=0.3),
             result(
                 "column-format", 3, "Column format equals the model's own answer.", 8, failed,
-                seconds=0.2, finding=column, evidence=(Evidence(title="Request and answer", kind="http", text=HTTP),),
+                seconds=0.2, finding=column,
+                evidence=(Evidence(title="Request and answer", kind="http", text=HTTP),),
             ),
             result(
                 "random-weights", 3, "So it does for a model with random weights.", 8, blocked,
@@ -119,8 +120,8 @@ def realistic() -> Report:
                 ),
             ),
             result(
-                "hot-swap", 8, "A new version takes over without one failed request.", 10, failed, seconds=7.9,
-                finding=hot_swap,
+                "hot-swap", 8, "A new version takes over without one failed request.", 10, failed,
+                seconds=7.9, finding=hot_swap,
                 evidence=(
                     Evidence(title="300 requests around the swap", kind="load", load=load()),
                     Evidence(title="Model server, last lines", kind="log", text=LOG),
