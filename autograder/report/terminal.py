@@ -66,7 +66,7 @@ class Progress:
         self._total = total
         self._lock = RLock()
         self._running: dict[str, tuple[str, float]] = {}
-        self._finished: list[Result] = []
+        self._finished: dict[str, Result] = {}
         self._began = time.monotonic()
         self._live: Live | None = None
 
@@ -92,10 +92,11 @@ class Progress:
             self._running[check_id] = (title, time.monotonic())
 
     def finished(self, result: Result) -> None:
-        """A check has ended; one that never began (blocked, not run) may end as well."""
+        """A check has ended. One that never began (blocked, not run) may end, and one that is tried again, twice."""
         with self._lock:
             self._running.pop(result.check, None)
-            self._finished.append(result)
+            self._finished.pop(result.check, None)
+            self._finished[result.check] = result
             if self._live is None:
                 self._print_line(result)
 
@@ -112,7 +113,7 @@ class Progress:
     def _picture(self) -> RenderableType:
         with self._lock:
             running = list(self._running.values())
-            finished = list(self._finished)
+            finished = list(self._finished.values())
         now = time.monotonic()
         console = self._console
         room = max(console.height - len(running) - 3, 1)

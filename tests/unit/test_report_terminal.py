@@ -133,3 +133,11 @@ def test_progress_gives_the_cursor_back_after_ctrl_c() -> None:
     ):
         raise KeyboardInterrupt
     assert "\x1b[?25h" in stream.getvalue()
+
+
+def test_a_check_that_is_tried_again_counts_once() -> None:
+    stream = io.StringIO()
+    with Progress(2, Console(file=stream, width=80)) as progress:
+        progress.finished(result("one", 1, "It serves.", 60, Verdict.ERROR))
+        progress.finished(result("one", 1, "It serves.", 60, Verdict.PASSED))
+    assert [line[:7] for line in stream.getvalue().splitlines()] == ["[1/2] !", "[1/2] ✓"]
