@@ -1,0 +1,246 @@
+"""What a request asks of a loaded version, the same for REST and gRPC: predict, classify, regress.
+
+Each function checks the signature as TensorFlow Serving does, runs it and checks what came out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from .errors import Code, StatusError, invalid_argument
+from .metrics import Metrics
+from .servable import DEFAULT_SIGNATURE, Servable, Signature
+from .session import RunMode
+from .tensor import FLOAT, STRING, Tensor
+
+CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
+REGRESS_METHOD: Final = "tensorflow/serving/regress"
+PREDICT_METHOD: Final = "tensorflow/serving/predict"
+
+Run = Callable[[Servable, Signature, dict[str, Any], tuple[str, ...], RunMode], dict[str, Tensor]]
+"""Runs a signature: straight in its session, or through a batch queue."""
+
+
+def run_session(
+    servable: Servable, signature: Signature, inputs: dict[str, Any], outputs: tuple[str, ...], mode: RunMode
+) -> dict[str, Tensor]:
+    """A `Run` without batching."""
+    return servable.run(signature, inputs, outputs, mode)
+
+
+class Inference:
+    """Runs requests on servables and counts them."""
+
+    def __init__(self, metrics: Metrics, run: Run = run_session, check_method_names: bool = False) -> None:
+        self._metrics = metrics
+        self._run = run
+        self._check_method_names = check_method_names
+
+    def predict(
+        self,
+        servable: Servable,
+        signature: Signature,
+        inputs: dict[str, Any],
+        mode: RunMode,
+        output_filter: Sequence[str] = (),
+    ) -> dict[str, Tensor]:
+        """Runs `signature` on a Tensor or TensorProto for each of its inputs.
+
+        Raises:
+            StatusError: inputs that don't match, or the graph's own error.
+        """
+        if self._check_method_names and signature.method_name not in (
+            PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD,
+        ):  # fmt: skip
+            raise StatusError(
+                Code.INTERNAL,
+                f"Expected prediction signature method_name to be one of {{{PREDICT_METHOD}, {CLASSIFY_METHOD},"
+                f" {REGRESS_METHOD}}}. Was: {signature.method_name}",
+            )
+        _check_inputs(signature, inputs)
+        outputs = _filtered_outputs(signature, output_filter) if output_filter else signature.outputs
+        return self._timed(servable, signature, inputs, outputs, mode, "Predict")
+
+    def classify(
+        self, servable: Servable, signature: Signature, examples: Sequence[bytes], mode: RunMode
+    ) -> list[list[tuple[bytes, float]]]:
+        """Label and score pairs for each serialized Example.
+
+        Raises:
+            StatusError: not a classification signature, or the graph's own error.
+        """
+        if self._check_method_names and signature.method_name != CLASSIFY_METHOD:
+            raise invalid_argument(
+                f"Expected classification signature method_name to be {CLASSIFY_METHOD}. Was: {signature.method_name}"
+            )
+        if len(signature.inputs) != 1:
+            raise invalid_argument("Expected one input Tensor.")
+        if len(signature.outputs) not in (1, 2):
+            raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+        if "inputs" not in signature.inputs:
+            raise invalid_argument(
+                f"No classification inputs found in SignatureDef: {_debug_text(signature.definition)}"
+            )
+        outputs = tuple(name for name in ("classes", "scores") if name in signature.outputs)
+        if not outputs:
+            raise invalid_argument(
+                'Expected classification signature outputs to contain at least one of "classes" or "scores".'
+                f" Signature was: {_debug_text(signature.definition)}"
+            )
+        results = self._run_examples(servable, signature, examples, outputs, mode, "Classify")
+        return _classifications(results.get("classes"), results.get("scores"), len(examples))
+
+    def regress(
+        self, servable: Servable, signature: Signature, examples: Sequence[bytes], mode: RunMode
+    ) -> list[float]:
+        """A value for each serialized Example.
+
+        Raises:
+            StatusError: not a regression signature, or the graph's own error.
+        """
+        if self._check_method_names and signature.method_name != REGRESS_METHOD:
+            raise invalid_argument(
+                f"Expected regression signature method_name to be {REGRESS_METHOD}. Was: {signature.method_name}"
+            )
+        if len(signature.inputs) != 1:
+            raise invalid_argument("Expected one input Tensor.")
+        if len(signature.outputs) != 1:
+            raise invalid_argument("Expected one output Tensor.")
+        for given, kind in ((signature.inputs, "inputs"), (signature.outputs, "outputs")):
+            if kind not in given:
+                raise invalid_argument(
+                    f"No regression {kind} found in SignatureDef: {_debug_text(signature.definition)}"
+                )
+        results = self._run_examples(servable, signature, examples, ("outputs",), mode, "Regress")
+        return _regressions(results["outputs"], len(examples))
+
+    def _run_examples(
+        self, servable: Servable, signature: Signature, examples: Sequence[bytes], outputs: tuple[str, ...],
+        mode: RunMode, api: str,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        if not examples:
+            raise invalid_argument("Input is empty.")
+        self._metrics.example_count.add(servable.name, amount=len(examples))
+        self._metrics.example_counts.observe(len(examples), servable.name)
+        alias = next(iter(signature.inputs))
+        inputs = {alias: Tensor(STRING, (len(examples),), list(examples))}
+        return self._timed(servable, signature, inputs, outputs, mode, api)
+
+    def _timed(
+        self, servable: Servable, signature: Signature, inputs: dict[str, Any], outputs: tuple[str, ...],
+        mode: RunMode, api: str,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        start = time.perf_counter()
+        results = self._run(servable, signature, inputs, outputs, mode)
+        seconds = time.perf_counter() - start
+        signature.learn(seconds, input_size(inputs))
+        self._metrics.ran(servable.name, api, seconds * 1e6)
+        return results
+
+
+def input_size(inputs: Mapping[str, Any]) -> int:
+    """The size of a request's inputs in bytes."""
+    size = 0
+    for value in inputs.values():
+        if not isinstance(value, Tensor):
+            size += value.ByteSize()
+        elif isinstance(value.data, bytes):
+            size += len(value.data)
+        else:
+            size += sum(map(len, value.data))
+    return size
+
+
+def example_signature(servable: Servable, name: str) -> Signature:
+    """The signature that a classify or regress request names ("" for the default).
+
+    Raises:
+        StatusError: there is none of that name.
+    """
+    wanted = name or DEFAULT_SIGNATURE
+    found = servable.signatures.get(wanted)
+    if found is None:
+        raise invalid_argument(f"No signature was found with the name: {wanted}")
+    return found
+
+
+def _check_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
+    given, wanted = inputs.keys(), signature.inputs.keys()
+    if given == wanted:
+        return
+    if len(given) == len(wanted):
+        alias = min(given - wanted)
+        raise invalid_argument(
+            f"input tensor alias not found in signature: {alias}. Inputs expected to be in the set"
+            f" {{{','.join(sorted(wanted))}}}."
+        )
+    raise invalid_argument(
+        f"input size does not match signature: {len(given)}!={len(wanted)} len({{{','.join(sorted(given))}}}) !="
+        f" len({{{','.join(sorted(wanted))}}}). Sent extra: {{{','.join(sorted(given - wanted))}}}. Missing but"
+        f" required: {{{','.join(sorted(wanted - given))}}}."
+    )
+
+
+def _filtered_outputs(signature: Signature, output_filter: Sequence[str]) -> tuple[str, ...]:
+    seen: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set"
+                f" {{{','.join(signature.outputs)}}}."
+            )
+        if alias in seen:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+        seen.append(alias)
+    return tuple(seen)
+
+
+def _classifications(classes: Tensor | None, scores: Tensor | None, count: int) -> list[list[tuple[bytes, float]]]:
+    for what, tensor, dtype, type_name in (
+        ("classes", classes, STRING, "DT_STRING"), ("scores", scores, FLOAT, "DT_FLOAT"),
+    ):  # fmt: skip
+        if tensor is None:
+            continue
+        if len(tensor.shape) != 2:
+            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}")
+        if tensor.dtype is not dtype:
+            raise invalid_argument(f"Expected {what} Tensor of {type_name}. Got: DT_{tensor.dtype.name.upper()}")
+        if tensor.shape[0] != count:
+            raise invalid_argument(f"Expected {what} output batch size of {count}. Got: {tensor.shape[0]}")
+    if classes is not None and scores is not None and classes.shape[1] != scores.shape[1]:
+        raise invalid_argument(
+            f"Tensors class and score should match in dim_size(1). Got {classes.shape[1]} vs. {scores.shape[1]}"
+        )
+    either = classes if classes is not None else scores
+    assert either is not None
+    width = either.shape[1]
+    labels = classes.values() if classes is not None else [b""] * (count * width)
+    numbers = scores.values() if scores is not None else [0.0] * (count * width)
+    pairs = list(zip(labels, numbers, strict=True))
+    return [pairs[row * width : (row + 1) * width] for row in range(count)]
+
+
+def _regressions(output: Tensor, count: int) -> list[float]:
+    if len(output.shape) != 1 and not (len(output.shape) == 2 and output.shape[1] == 1):
+        raise invalid_argument(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got"
+            f" {_shape_text(output)}"
+        )
+    if output.shape[0] != count:
+        raise invalid_argument(f"Input batch size did not match output batch size: {count} vs. {output.shape[0]}")
+    if output.dtype is not FLOAT:
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: DT_{output.dtype.name.upper()}")
+    return list(output.values())
+
+
+def _shape_text(tensor: Tensor) -> str:
+    return f"[{','.join(map(str, tensor.shape))}]"
+
+
+def _debug_text(definition: Any) -> str:
+    """The message as protocol buffers' DebugString shows it."""
+    from google.protobuf import text_format  # slow to import and needed for this error alone
+
+    return text_format.MessageToString(definition)

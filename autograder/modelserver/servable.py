@@ -1,0 +1,137 @@
+"""One loaded version of a model: its session, its signatures, and who is using it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from .capi import TensorFlow
+from .config import public_text, real_path
+from .errors import StatusError, invalid_argument, not_found
+from .session import RunMode, Runner, Session, SessionConfig
+from .tensor import Tensor
+
+DEFAULT_SIGNATURE: Final = "serving_default"
+"""The signature that a request means when it names none."""
+
+_CHEAP_SECONDS: Final = 0.0005
+_LEARNING_RUNS: Final = 3
+
+
+class Signature:
+    """One signature of a loaded version, ready to run."""
+
+    def __init__(self, name: str, definition: Any) -> None:
+        self.name = name
+        self.definition = definition
+        self.method_name: str = definition.method_name
+        self.inputs: dict[str, int] = {alias: definition.inputs[alias].dtype for alias in sorted(definition.inputs)}
+        self.outputs: tuple[str, ...] = tuple(sorted(definition.outputs))
+        self._runners: dict[tuple[tuple[str, ...], tuple[str, ...]], Runner] = {}
+        self._runs = 0
+        self._slowest = 0.0
+        self._largest = 0
+
+    def runner(self, session: Session, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Runner:
+        """The resolved feeds and fetches for these aliases."""
+        key = (inputs, outputs)
+        found = self._runners.get(key)
+        if found is None:
+            definition = self.definition
+            found = self._runners[key] = session.runner(
+                [definition.inputs[alias].name for alias in inputs],
+                [definition.outputs[alias].name for alias in outputs],
+            )
+        return found
+
+    def learn(self, seconds: float, size: int) -> None:
+        """Remembers how long a run took on an input of `size` bytes. The first runs optimise the graph."""
+        self._runs += 1
+        if self._runs > _LEARNING_RUNS:
+            # A slow run is forgotten by and by: it may have been the machine.
+            self._slowest = max(seconds, self._slowest * 0.9)
+            self._largest = max(size, self._largest)
+
+    def is_cheap(self, size: int) -> bool:
+        """Whether a run on `size` bytes is known to take less than half a millisecond."""
+        return self._runs > _LEARNING_RUNS and self._slowest < _CHEAP_SECONDS and size <= 4 * self._largest
+
+
+class Servable:
+    """A loaded version. It is in use between `acquire` and `release`, and `unload` waits for its users."""
+
+    def __init__(
+        self, tensorflow: TensorFlow, name: str, version: int, path: str, tags: Sequence[str], config: SessionConfig
+    ) -> None:
+        """Loads the SavedModel in `path`.
+
+        Raises:
+            StatusError: TensorFlow's reason, in the words of TensorFlow Serving.
+        """
+        self.name = name
+        self.version = version
+        self.path = path
+        folder = real_path(path)
+        if not any((Path(folder) / file).exists() for file in ("saved_model.pb", "saved_model.pbtxt")):
+            raise not_found(
+                "Specified file path does not appear to contain a SavedModel bundle (should have a file called"
+                f" `saved_model.pb`)\nSpecified file path: {path}"
+            )
+        try:
+            self.session = Session(tensorflow, folder, tags, config)
+        except StatusError as error:
+            raise StatusError(error.code, public_text(error.message)) from None
+        self.signatures = {
+            alias: Signature(alias, definition) for alias, definition in self.session.signatures.items()
+        }
+        self.inline_allowed = self.session.time_is_bounded
+        self._users = 0
+        self._closed = False
+        self._idle = threading.Condition(threading.Lock())
+
+    def signature(self, name: str) -> Signature:
+        """The signature that a request names ("" for the default).
+
+        Raises:
+            StatusError: there is none of that name.
+        """
+        found = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if found is None:
+            raise invalid_argument(f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def')
+        return found
+
+    def run(
+        self, signature: Signature, inputs: dict[str, Tensor | Any], outputs: tuple[str, ...], mode: RunMode
+    ) -> dict[str, Tensor]:
+        """Runs `signature` on a Tensor or TensorProto for each input, for these of its outputs.
+
+        Raises:
+            StatusError: the graph's own error.
+        """
+        runner = signature.runner(self.session, tuple(inputs), outputs)
+        values = self.session.run(runner, list(inputs.values()), mode)
+        return dict(zip(outputs, values, strict=True))
+
+    def acquire(self) -> bool:
+        """Counts one more user; False if the version is being unloaded."""
+        with self._idle:
+            if self._closed:
+                return False
+            self._users += 1
+            return True
+
+    def release(self) -> None:
+        """Counts one user less."""
+        with self._idle:
+            self._users -= 1
+            if self._closed and not self._users:
+                self._idle.notify_all()
+
+    def unload(self) -> None:
+        """Takes no more users, waits for those there are, and frees the memory."""
+        with self._idle:
+            self._closed = True
+            self._idle.wait_for(lambda: not self._users)
+        self.session.close()
