@@ -92,7 +92,7 @@ class Progress:
             self._running[check_id] = (title, time.monotonic())
 
     def finished(self, result: Result) -> None:
-        """A check has ended. One that never began (blocked, not run) may end, and one that is tried again, twice."""
+        """A check has ended, even one that never began (blocked, not run); one tried again ends twice."""
         with self._lock:
             self._running.pop(result.check, None)
             self._finished.pop(result.check, None)
