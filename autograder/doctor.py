@@ -102,8 +102,8 @@ class Machine:
         return "microsoft" in self.read("/proc/version").lower()
 
     @property
-    def venv_python(self) -> Path:
-        return self.root / ".venv" / "bin" / "python"
+    def venv(self) -> Path:
+        return self.root / ".venv"
 
     def install(self, apt: str, dnf: str = "", brew: str = "") -> str:
         """The command that installs a package here; empty when this machine has none of the three."""
@@ -149,8 +149,7 @@ def _python(machine: Machine) -> Finding:
 
 
 def _environment(machine: Machine) -> Iterator[Finding]:
-    python = machine.venv_python
-    if not python.parent.parent.exists():
+    if not machine.venv.exists():
         yield Finding("Environment", "note", "Not made yet; make lab-01 makes it.", "make setup")
         if not machine.which("uv") and util.find_spec("ensurepip") is None:
             mend = machine.install("python3-venv", "python3-pip")
@@ -158,7 +157,9 @@ def _environment(machine: Machine) -> Iterator[Finding]:
                 "Environment", "problem", "Python can't make environments here: ensurepip is missing.", mend
             )
         return
-    code, said = machine.run(str(python), "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])")
+    code, said = machine.run(
+        str(machine.venv / "bin" / "python"), "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+    )
     if code:
         reason = said.splitlines()[-1] if said else f"exit code {code}"
         yield Finding(
@@ -178,8 +179,10 @@ def _packages(machine: Machine, python: str) -> Finding:
             pinned.setdefault(name, set()).add(found[2])
             if not found[3]:  # no marker: needed on every machine
                 everywhere.add(name)
-    folders = [str(path) for path in (machine.root / ".venv").glob("lib/python*/site-packages")]
-    installed = {_normal(known.name): known.version for known in metadata.distributions(path=folders)}
+    folders = [str(path) for path in machine.venv.glob("lib/python*/site-packages")]
+    installed = {
+        _normal(known.metadata["Name"]): known.version for known in metadata.distributions(path=folders)
+    }
     missing = sorted(everywhere - installed.keys())
     changed = sorted(name for name in pinned.keys() & installed.keys() if installed[name] not in pinned[name])
     if missing:
@@ -216,7 +219,7 @@ def _tools(machine: Machine) -> Iterator[Finding]:
 
 def _disk(machine: Machine) -> Finding:
     free = machine.free_disk(machine.root)
-    needed = DISK_WITH_ENVIRONMENT if machine.venv_python.exists() else DISK_WITHOUT
+    needed = DISK_WITH_ENVIRONMENT if machine.venv.exists() else DISK_WITHOUT
     said = f"{free / GIB:.1f} GiB free"
     if free < needed:
         said += f"; the course needs {needed // GIB} GiB here."
