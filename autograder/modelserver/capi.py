@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from ctypes import POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -70,6 +71,8 @@ class TensorFlow:
 
     def __init__(self) -> None:
         folder = library_folder()
+        # As in the real server's build: oneDNN's fused kernels have other error texts and last digits.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         # The framework library first: the other one's symbols come from it.
         libraries = [_open(folder, "libtensorflow_framework"), _open(folder, "libtensorflow_cc")]
 

@@ -1,0 +1,1 @@
+"""Recorded answers of a real TensorFlow Serving, replayed against any model server."""
