@@ -57,11 +57,11 @@ class Progress:
     anywhere else it is one plain line for each finished check. Its methods may be called from any thread.
 
     Args:
-        total: how many checks there are.
+        total: how many checks there are; ``planned`` says it later when it is not known yet.
         console: where to show it; standard output unless told.
     """
 
-    def __init__(self, total: int, console: Console | None = None) -> None:
+    def __init__(self, total: int = 0, console: Console | None = None) -> None:
         self._console = console or Console()
         self._total = total
         self._lock = RLock()
@@ -85,6 +85,11 @@ class Progress:
         if self._live:
             self._live.stop()
             self._live = None
+
+    def planned(self, total: int) -> None:
+        """It is known now how many checks there are."""
+        with self._lock:
+            self._total = total
 
     def started(self, check_id: str, title: str) -> None:
         """A check has begun."""
@@ -243,7 +248,8 @@ def _score(console: Console, report: Report) -> list[Text]:
 def _provenance(console: Console, report: Report) -> list[Text]:
     """How it was graded, and what stood between the student's code and the machine."""
     how = f"Graded in {report.seconds:.1f} s · runtime {report.runtime} · seed {report.seed}"
-    return [_text(console, sentence, "dim") for sentence in (how, *report.isolation)]
+    walls = "; ".join(sentence.rstrip(".") for sentence in report.isolation) or "none"
+    return [_text(console, sentence, "dim") for sentence in (how, f"Isolation: {walls}")]
 
 
 def _first_lines(text: str) -> str:

@@ -1,0 +1,119 @@
+"""What a check is made of: the decorator, the ways to fail, and waiting for a condition.
+
+A check is a function whose docstring is the sentence that the student reads:
+
+    @check("hot-swap", skill=8, points=10, needs=[own_answer], hint="Rename a complete folder into place.")
+    def hot_swap(server, load, evidence):
+        "A new version takes over without one failed request."
+
+Its parameters are pytest fixtures. It passes when it returns, fails when it raises ``CheckFailed`` (or when an
+``assert`` does not hold), and every other exception is our own fault: the verdict *error*.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from autograder.errors import CheckFailed
+from autograder.report.model import Evidence, LoadPoint
+from autograder.waiting import fail, polling
+
+__all__ = ["Check", "CheckFailed", "EvidenceBox", "LoadPoint", "check", "check_of", "fail", "polling"]
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the decorator knows of a check.
+
+    Attributes:
+        name: its stable name within the lab, ``hot-swap``.
+        skill: the number of the skill that it belongs to.
+        points: what it is worth.
+        title: its docstring's first sentence.
+        hint: the next step for a student whose work fails it.
+        needs: the names of the checks that must pass first.
+        visible: whether students get it with the lab.
+        last: it leaves the services in a state that no other check should meet, so it runs after them.
+    """
+
+    name: str
+    skill: int
+    points: int
+    title: str
+    hint: str
+    needs: tuple[str, ...]
+    visible: bool
+    last: bool
+
+
+def check(
+    name: str,
+    *,
+    skill: int,
+    points: int,
+    hint: str,
+    needs: Iterable[Callable[..., None]] = (),
+    visible: bool = False,
+    last: bool = False,
+) -> Callable[[F], F]:
+    """Makes a function a check. See ``Check`` for the parameters; ``needs`` takes the functions themselves."""
+
+    def decorate(function: F) -> F:
+        title = inspect.cleandoc(function.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        if not title:
+            raise TypeError(f"The check {name} has no docstring: it is what a student reads.")
+        needed = tuple(check_of(other).name for other in needs)
+        function.__check__ = Check(name, skill, points, title, hint, needed, visible, last)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def check_of(function: Callable[..., Any]) -> Check:
+    """The description of a decorated function. Raises TypeError for any other."""
+    found = getattr(function, "__check__", None)
+    if not isinstance(found, Check):
+        raise TypeError(f"{function!r} is not a check.")
+    return found
+
+
+@dataclass
+class EvidenceBox:
+    """Collects what a check wants to show, whatever its verdict becomes."""
+
+    items: list[Evidence] = field(default_factory=list)
+
+    def text(self, title: str, text: str) -> None:
+        self.items.append(Evidence(title=title, text=_cut(text)))
+
+    def log(self, title: str, text: str) -> None:
+        self.items.append(Evidence(title=title, kind="log", text=_cut(text)))
+
+    def http(self, title: str, request: str, answer: str) -> None:
+        self.items.append(Evidence(title=title, kind="http", text=f"{_cut(request, 4000)}\n\n{_cut(answer, 8000)}"))
+
+    def load(self, title: str, points: Iterable[LoadPoint]) -> None:
+        kept = thin(list(points), 600)
+        self.items.append(Evidence(title=title, kind="load", load=tuple(kept)))
+
+
+def thin(points: list[LoadPoint], most: int) -> list[LoadPoint]:
+    """At most ``most`` points of a load, for a plot: failures and changes of the answer first, the rest evenly."""
+    step = max(1, 2 * len(points) // most)
+    kept = [
+        point
+        for index, point in enumerate(points)
+        if index % step == 0 or point.failed or point.answer != points[index - 1].answer
+    ]
+    return kept[:: max(1, -(-len(kept) // most))]
+
+
+def _cut(text: str, most: int = 12_000) -> str:
+    """The end of a long text: that is where logs say what happened."""
+    clean = text.replace("\x00", "�")
+    return clean if len(clean) <= most else "[…]\n" + clean[-most:]

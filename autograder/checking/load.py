@@ -1,0 +1,99 @@
+"""A load generator: sends requests without a pause, and knows what every single one of them got.
+
+It runs in a thread of its own, keeps its connections alive, and is bounded in count and in time. Where a model
+server is under it, the answer itself tells which version gave it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import aiohttp
+
+from autograder.report.model import LoadPoint
+from autograder.waiting import fail
+
+MOST_REQUESTS = 200_000
+MOST_SECONDS = 180.0
+
+
+class Load:
+    """Requests to one URL, from entering the context to leaving it.
+
+    Args:
+        url: where.
+        body: what each request sends.
+        recognise: tells from a status and a body what the answer was, and whether that is a failure.
+        connections: how many clients send at the same time.
+    """
+
+    def __init__(
+        self, url: str, body: bytes, recognise: Callable[[int, bytes], tuple[str, bool]], *, connections: int = 4
+    ) -> None:
+        self._url, self._body, self._recognise, self._connections = url, body, recognise, connections
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
+        self._began = 0.0
+        self.points: list[LoadPoint] = []
+
+    def __enter__(self) -> Load:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def failures(self) -> list[LoadPoint]:
+        return [point for point in self.points if point.failed]
+
+    def answers(self) -> list[str]:
+        """What was answered, in the order in which the answers came; failures are not among them."""
+        return [point.answer for point in self.points if not point.failed]
+
+    def wait_for(self, answer: str, *, times: int = 1, seconds: float = 60.0, expected: str = "", hint: str = "") -> None:
+        """Waits until an answer has come ``times`` more often. Raises CheckFailed when it does not."""
+        start = len(self.points)
+        deadline = time.monotonic() + seconds
+        seen = 0
+        while seen < times:
+            new = self.points[start:]
+            start += len(new)
+            seen += sum(point.answer == answer for point in new)
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                last = self.points[-1].answer if self.points else "nothing"
+                fail(
+                    f"After {len(self.points)} requests, “{answer}” had answered {seen} times; the last answer: {last}.",
+                    expected,
+                    hint,
+                )
+            time.sleep(0.01)
+
+    async def _run(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=30)
+        connector = aiohttp.TCPConnector(limit=self._connections)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector, trust_env=False) as session:
+            await asyncio.gather(*(self._client(session) for _ in range(self._connections)))
+
+    async def _client(self, session: aiohttp.ClientSession) -> None:
+        headers = {"Content-Type": "application/json"}
+        while not self._stop.is_set() and len(self.points) < MOST_REQUESTS:
+            begin = time.monotonic()
+            if begin - self._began > MOST_SECONDS:
+                return
+            try:
+                async with session.post(self._url, data=self._body, headers=headers) as response:
+                    answer, failed = self._recognise(response.status, await response.content.read(1 << 20))
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                answer, failed = f"{type(error).__name__}: {error}"[:200], True
+                await asyncio.sleep(0.01)  # a port that nobody listens on would be asked thousands of times
+            end = time.monotonic()
+            self.points.append(LoadPoint(at=begin - self._began, seconds=end - begin, answer=answer, failed=failed))

@@ -1,0 +1,1 @@
+"""The checks of lab 01: TensorFlow Serving."""

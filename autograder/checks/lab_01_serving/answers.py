@@ -1,0 +1,264 @@
+"""Hidden checks of lab 01 about what the server answers: the numbers, the quality, gRPC, batching, warm-up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autograder.checking import EvidenceBox, check, fail
+from autograder.checking.load import Load
+from autograder.checks.lab_01_serving.fixtures import (
+    MODEL,
+    TOLERANCE,
+    Array,
+    CourseServer,
+    Digits,
+    ServedExport,
+    Shelf,
+)
+from autograder.checks.lab_01_serving.visible import (
+    export_is_a_saved_model,
+    far,
+    predictions,
+    serve_sh_serves,
+    signature_takes_raw_pixels,
+)
+from autograder.services.savedmodel import Dense, random_dense
+from autograder.services.tfserving import GrpcError, ModelServer
+from autograder.waiting import polling
+
+PROMISED_ACCURACY = 0.92
+CLIENTS = 16  # of the load under which requests have to share batches
+
+
+@check(
+    "own-answer",
+    skill=3,
+    points=5,
+    needs=[serve_sh_serves],
+    hint="Does serve.sh start the real server, with the base path of models.config? Nothing may stand in between.",
+)
+def server_gives_the_models_own_answer(
+    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+) -> None:
+    """A model with random weights, put in the place of yours, answers with its own numbers in both formats."""
+    version = max(shelves[MODEL].models)
+    server.wait_available(MODEL, version)
+    expected = shelves[MODEL].models[version](pixels)
+    for key, result in (("instances", "predictions"), ("inputs", "outputs")):
+        answer = server.ask(MODEL, {key: pixels.tolist()}, version=version)
+        evidence.http(f"A request with “{key}”", answer.request, str(answer))
+        if difference := far(predictions(answer, result, rows=len(pixels)), expected):
+            fail(f"With “{key}”, {difference}.", f"The model's own numbers, to within {TOLERANCE:g}.")
+
+
+def log_loss(probabilities: Array, labels: NDArray[np.int64]) -> float:
+    """The mean surprise at the right answers, in nats."""
+    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.mean(np.log(np.clip(right, 1e-12, 1.0))))
+
+
+@check(
+    "raw-pixels",
+    skill=1,
+    points=3,
+    needs=[signature_takes_raw_pixels],
+    hint="Put the scaling into the model, for example a Rescaling(1/16) layer: clients send what the camera gives.",
+)
+def model_scales_by_itself(
+    course: CourseServer, served_export: ServedExport, digits: Digits, evidence: EvidenceBox
+) -> None:
+    """The model does its own scaling: it reads raw pixels (0–16) better than pixels divided by 16."""
+    losses = {}
+    for name, divisor in (("raw pixels", 1), ("pixels divided by 16", 16)):
+        body = {"instances": (digits.test_images / divisor).tolist()}
+        answer = course.server.ask("model", body, version=served_export.version)
+        losses[name] = log_loss(predictions(answer, "predictions", rows=len(digits.test_labels)), digits.test_labels)
+    evidence.text("Log loss on held-out digits", "\n".join(f"{name}: {loss:.4f}" for name, loss in losses.items()))
+    if not losses["raw pixels"] < losses["pixels divided by 16"]:
+        fail(
+            "Its log loss is {:.3f} on raw pixels, and {:.3f} on the same divided by 16.".format(*losses.values()),
+            "It is at its best with raw pixels.",
+        )
+
+
+@check(
+    "reads-digits",
+    skill=2,
+    points=5,
+    needs=[serve_sh_serves, signature_takes_raw_pixels],
+    hint="Train on the file given by --data, and on all of it: in this run its digits are numbered in another way.",
+)
+def server_reads_held_out_digits(
+    server: ModelServer,
+    shelves: dict[str, Shelf],
+    export: Path,
+    served_export: ServedExport,
+    digits: Digits,
+    evidence: EvidenceBox,
+) -> None:
+    """Your model, trained on the data of this run and served by `serve.sh`, reads held-out digits as promised."""
+    shelf = shelves[MODEL]
+    version = shelf.take_number()
+    shutil.copytree(export, shelf.staging(version))
+    shelf.reveal(version)
+    server.wait_available(MODEL, version, seconds=60)
+    answer = server.ask(MODEL, {"instances": digits.test_images.tolist()}, version=version)
+    found = predictions(answer, "predictions", rows=len(digits.test_labels))
+    accuracy = float(np.mean(found.argmax(axis=1) == digits.test_labels))
+    evidence.text("Accuracy", f"{accuracy:.1%} of {len(digits.test_labels)} digits that it has not seen")
+    if accuracy < PROMISED_ACCURACY:
+        fail(f"It reads {accuracy:.1%} of {len(digits.test_labels)} held-out digits.", f"At least {PROMISED_ACCURACY:.0%}.")
+
+
+@check(
+    "grpc",
+    skill=6,
+    points=4,
+    needs=[serve_sh_serves],
+    hint="`--port=8500` opens gRPC; without it the default is 8500 too, but 0 switches it off.",
+)
+def grpc_gives_what_rest_gives(
+    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+) -> None:
+    """gRPC on port 8500 gives the same numbers as REST."""
+    version = max(shelves[MODEL].models)
+    server.wait_available(MODEL, version)
+    try:
+        outputs = server.grpc_predict(MODEL, pixels, "pixels")
+    except GrpcError as error:
+        fail(f"PredictionService.Predict on port {server.grpc_port} gave {error}.", "The model's answer.")
+    except (ValueError, KeyError) as error:
+        fail(f"The gRPC answer is no PredictResponse with a tensor of floats ({error}).", "The model's answer.")
+    rest = predictions(server.ask(MODEL, {"instances": pixels.tolist()}), "predictions", rows=len(pixels))
+    evidence.text("gRPC and REST, the first row", f"{outputs}\n{rest[0]}")
+    if list(outputs) != ["probabilities"]:
+        fail(f"The gRPC answer has the outputs {list(outputs)}.", "The one output of the model.")
+    if difference := far(outputs["probabilities"], rest):
+        fail(f"Over gRPC, {difference} (over REST).", f"The same numbers, to within {TOLERANCE:g}.")
+
+
+def version_of_answer(models: dict[int, Dense], row: Array) -> Callable[[int, bytes], tuple[str, bool]]:
+    """Tells from an answer to ``row`` which of the versions gave it. Any other answer is a failure."""
+    known = {version: model(row)[0] for version, model in models.items()}
+
+    def recognise(status: int, body: bytes) -> tuple[str, bool]:
+        if status != 200:
+            return f"{status} {body[:120].decode('utf-8', 'replace')}", True
+        try:
+            found = np.array(json.loads(body)["predictions"][0], dtype=np.float32)
+        except (ValueError, KeyError, IndexError, TypeError):
+            return f"no prediction: {body[:100].decode('utf-8', 'replace')}", True
+        for version, expected in known.items():
+            if found.shape == expected.shape and np.all(np.abs(found - expected) <= 1e-4):
+                return str(version), False
+        return "the answer of no version", True
+
+    return recognise
+
+
+@check(
+    "batching",
+    skill=11,
+    points=6,
+    needs=[serve_sh_serves],
+    hint="--enable_batching with --batching_parameters_file. A batch_timeout_micros of 0 waits for nobody.",
+)
+def requests_share_batches(
+    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+) -> None:
+    """Under concurrent load, requests share batches: the mean batch is larger than 1 in the server's own metrics."""
+    name = ":tensorflow:serving:batching_session:processed_batch_size"
+
+    def totals() -> tuple[float, float]:
+        samples = server.metrics()
+        if not samples:
+            fail(
+                f"GET {server.url}/monitoring/prometheus/metrics gives no metrics.",
+                "Prometheus text, as monitoring.config asks for.",
+                "Pass --monitoring_config_file=monitoring.config, and set prometheus_config { enable: true } there.",
+            )
+        return samples.get(name + "_sum{}", 0.0), samples.get(name + "_count{}", 0.0)
+
+    version = max(shelves[MODEL].models)
+    server.wait_available(MODEL, version)
+    row = pixels[:1]
+    body = json.dumps({"instances": row.tolist()}).encode()
+    recognise = version_of_answer({version: shelves[MODEL].models[version]}, row)
+    before = totals()
+    with Load(server.path(MODEL, version=version, then=":predict"), body, recognise, connections=CLIENTS) as load:
+        load.wait_for(str(version), times=600, expected=f"Answers while {CLIENTS} clients ask at the same time.")
+    evidence.load(f"{CLIENTS} clients at the same time", load.points)
+    after = totals()
+    rows, batches = after[0] - before[0], after[1] - before[1]
+    evidence.text("From the server's metrics", f"{len(load.points)} requests, {rows:.0f} rows in {batches:.0f} batches")
+    if load.failures:
+        fail(f"{len(load.failures)} of {len(load.points)} requests failed; the first: {load.failures[0].answer}.", "None.")
+    if batches == 0:
+        fail(f"{len(load.points)} requests were answered, and the metrics count no batch.", "Batching is on.")
+    if rows / batches <= 1.2:
+        fail(f"{rows:.0f} rows went through in {batches:.0f} batches: {rows / batches:.2f} a batch.", "More than one.")
+
+
+@check(
+    "warm-up",
+    skill=12,
+    points=6,
+    needs=[export_is_a_saved_model],
+    last=True,
+    hint="A TFRecord file of PredictionLog messages at assets.extra/tf_serving_warmup_requests, inside the version.",
+)
+def warm_up_is_replayed(
+    server: ModelServer,
+    shelves: dict[str, Shelf],
+    export: Path,
+    served_export: ServedExport,
+    seed: int,
+    evidence: EvidenceBox,
+) -> None:
+    """The export carries warm-up requests, and the server replays them before a version is available."""
+    requests = export / "assets.extra/tf_serving_warmup_requests"
+    if not requests.is_file() or not requests.stat().st_size:
+        fail("The export has no assets.extra/tf_serving_warmup_requests.", "Requests to replay.")
+    # Your requests are written for your model, which loads with them. A model of another shape can't answer them:
+    # a server that replays them refuses it, one that does not replay them serves it.
+    shelf = shelves[MODEL]
+    version = shelf.take_number()
+    misfit = random_dense(np.random.default_rng(seed), 7, 3, input_name="something_else")
+    misfit.save(shelf.staging(version))
+    (shelf.staging(version) / "assets.extra").mkdir()
+    shutil.copy(requests, shelf.staging(version) / "assets.extra")
+    shelf.reveal(version)
+    loading_since = 0.0
+
+    def look() -> tuple[str, str] | None:
+        nonlocal loading_since
+        state, message = server.states(MODEL).get(version, ("", ""))
+        if state in ("AVAILABLE", "END"):
+            return state, message
+        if state == "LOADING":
+            loading_since = loading_since or time.monotonic()
+            # A model of six nodes loads in milliseconds: it is being tried again and again.
+            if time.monotonic() - loading_since > 8:
+                return state, message
+        return None
+
+    state, message = polling(
+        look,
+        seconds=60,
+        saw="The server took no notice of a new version for a minute.",
+        expected="It looks at its folders again and again: --file_system_poll_wait_seconds=1.",
+    )
+    evidence.text("A model that can't answer your warm-up requests", f"{state} {message}")
+    if state == "AVAILABLE":
+        fail(
+            "A version that can't answer these warm-up requests became AVAILABLE: they were not replayed.",
+            "Each version answers its warm-up requests before it is available.",
+            "Is it a TFRecord file with at least one PredictionLog? Does serve.sh leave --enable_model_warmup on?",
+        )

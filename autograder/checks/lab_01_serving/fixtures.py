@@ -1,0 +1,380 @@
+"""What the checks of lab 01 share: data, models, the student's programs, and two model servers.
+
+The training run and both servers start side by side as soon as the first check does; a check waits for what it needs.
+The student's server begins with models of ours, so nothing has to wait for the training but the checks about it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from autograder.errors import GraderError
+from autograder.pods import Finished, Limits, Pod, Program
+from autograder.services.http import ask
+from autograder.services.savedmodel import Dense, random_dense
+from autograder.services.tfserving import (
+    ModelServer,
+    start_course_server,
+    start_student_server,
+    version_of,
+    wait_started,
+)
+from autograder.submission import Intake, take_in
+from autograder.waiting import fail, polling
+
+# Fixtures that are slow to be ready: the checks that use them run last.
+BACKGROUND = frozenset({"trained", "export", "served_export"})
+
+MODEL, SECOND = "digits", "baseline"
+TRAINING_LIMITS = Limits(seconds=240, cpu_seconds=600)
+TOLERANCE = 1e-5
+Array = NDArray[np.float32]
+
+
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """A source of random numbers that belongs to one seed and one purpose."""
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+
+
+# -- the submission's programs ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Programs:
+    """Runs the student's programs in the pod."""
+
+    pod: Pod
+    intake: Intake
+
+    def require(self, name: str) -> None:
+        """Fails the check when a file was not handed in."""
+        if name in self.intake.files:
+            return
+        close = get_close_matches(name, self.intake.files, n=1, cutoff=0.6)
+        fail(
+            f"There is no {name} in the submission" + (f"; there is a {close[0]}." if close else "."),
+            f"A file named exactly {name}.",
+            f"Rename it: `mv {close[0]} {name}`." if close else "",
+        )
+
+    def python(self, *argv: str, stdin: bytes = b"", limits: Limits | None = None) -> Finished:
+        """Runs a Python program of the submission to its end."""
+        self.require(argv[0])
+        return self.pod.run(Program(("python", *argv), stdin=stdin, limits=limits or Limits()))
+
+    def json(self, *argv: str, stdin: bytes = b"", limits: Limits | None = None) -> tuple[Finished, dict[str, Any]]:
+        """The same for one that prints a JSON object. Fails the check when it prints anything else."""
+        finished = self.python(*argv, stdin=stdin, limits=limits)
+        command = shown(argv)
+        if finished.stopped:
+            fail(f"`{command}` {finished.stopped}.", "It ends by itself, with one JSON object on standard output.")
+        try:
+            found = json.loads(finished.stdout)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            said = finished.tail(6)
+            fail(
+                f"`{command}` {finished.ending()} and printed no JSON object."
+                + (f" It said:\n{said}" if said else ""),
+                "One JSON object on standard output, and nothing else there.",
+            )
+        return finished, found
+
+
+def shown(argv: tuple[str, ...]) -> str:
+    """A command as a student would type it."""
+    return " ".join(("python", *argv))
+
+
+@pytest.fixture(scope="session")
+def programs(pod: Pod, intake: Intake) -> Programs:
+    return Programs(pod, intake)
+
+
+# -- data and models -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Digits:
+    """scikit-learn's digits, split and renumbered by the seed.
+
+    Attributes:
+        train_images: shape (1400, 64), float32, 0–16.
+        train_labels: shape (1400,), int64; which digit has which number is the seed's choice.
+        test_images, test_labels: the 397 others.
+    """
+
+    train_images: Array
+    train_labels: NDArray[np.int64]
+    test_images: Array
+    test_labels: NDArray[np.int64]
+
+
+@pytest.fixture(scope="session")
+def digits(seed: int) -> Digits:
+    spec = importlib.util.find_spec("sklearn")  # found, not imported: that would take two seconds
+    if spec is None or not spec.submodule_search_locations:
+        raise GraderError("scikit-learn is not installed.", "", "Run `make setup`.")
+    file = Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
+    with gzip.open(file, "rt") as stream:
+        table = np.loadtxt(stream, delimiter=",", dtype=np.float32)
+    rng = generator(seed, "digits")
+    table = table[rng.permutation(len(table))]
+    images, labels = table[:, :64], rng.permutation(10)[table[:, 64].astype(np.int64)]
+    return Digits(images[:1400], labels[:1400], images[1400:], labels[1400:])
+
+
+@pytest.fixture(scope="session")
+def pixels(seed: int) -> Array:
+    """Eight rows of random pixels, shape (8, 64)."""
+    return generator(seed, "pixels").integers(0, 17, size=(8, 64)).astype(np.float32)
+
+
+@dataclass
+class Shelf:
+    """The versions of one model, in a base path that a server watches. What appears there is complete at once."""
+
+    pod: Pod
+    base: str
+    rng: np.random.Generator
+    next_version: int
+    models: dict[int, Dense] = field(default_factory=dict)
+
+    def put(self, model: Dense | None = None) -> int:
+        """Publishes a model of ours, by default one with new random weights; gives its version."""
+        version = self.take_number()
+        self.models[version] = model or random_dense(self.rng)
+        self.models[version].save(self.staging(version))
+        self.reveal(version)
+        return version
+
+    def take_number(self) -> int:
+        self.next_version += 1
+        return self.next_version - 1
+
+    def staging(self, version: int) -> Path:
+        """Where a version is made: on the server's own file system, in a folder that the student can't write to."""
+        base = self.pod.outside(self.base)
+        return base.with_name(f".{base.name}-{version}")
+
+    def reveal(self, version: int) -> None:
+        """Gives what lies in ``staging`` its number below the base path, in one step."""
+        base = self.pod.open(self.base, os.O_DIRECTORY)
+        try:
+            os.rename(self.staging(version), str(version), dst_dir_fd=base)
+        except OSError as error:
+            fail(f"Version {version} could not be put into {self.base}: {error.strerror}.", "The grader may publish there.")
+        finally:
+            os.close(base)
+
+
+@pytest.fixture(scope="session")
+def shelves(pod: Pod, seed: int) -> dict[str, Shelf]:
+    """The two models of the student's server, with one version each to begin with."""
+    found = {}
+    for name in (MODEL, SECOND):
+        rng = generator(seed, name)
+        pod.outside(f"/models/{name}").mkdir()
+        pod.grant(f"/models/{name}")
+        found[name] = Shelf(pod, f"/models/{name}", rng, int(rng.integers(2, 40)))
+        found[name].put()
+    return found
+
+
+# -- what starts at once ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def side_by_side() -> Iterator[ThreadPoolExecutor]:
+    executor = ThreadPoolExecutor(3)
+    yield executor
+    executor.shutdown(wait=False, cancel_futures=True)
+
+
+class StudentServer:
+    """The server of ``serve.sh``; started again when a check has left it dead."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self.server: ModelServer | None = None
+
+    def start(self) -> None:
+        if "serve.sh" in self._programs.intake.files:
+            self.server = start_student_server(self._programs.pod)
+
+    def ready(self, *, anew: bool = False) -> ModelServer:
+        """A server that answers. Raises CheckFailed when ``serve.sh`` brings none up."""
+        self._programs.require("serve.sh")
+        if self.server is None or anew or not self.server.running.alive:
+            if self.server is not None and anew:
+                self.server.running.kill()
+            if anew or self.server is None:
+                self.start()
+        assert self.server is not None
+        wait_started(self.server, MODEL)
+        return self.server
+
+    def revived(self) -> ModelServer:
+        """The same for a check that comes after one which may have killed it."""
+        dead = self.server is None or not self.server.running.alive
+        return self.ready(anew=dead)
+
+
+@dataclass
+class CourseServer:
+    """The course's own server, and the versions of its one model, all served side by side."""
+
+    server: ModelServer
+    shelf: Shelf
+
+    def ready(self) -> ModelServer:
+        """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""
+        first = min(self.shelf.models)
+        try:
+            self.server.wait_available("model", first, seconds=60)
+        except Exception as error:
+            raise GraderError(f"The course's model server did not start: {self.server.running.log()[-800:]}") from error
+        return self.server
+
+
+@dataclass(frozen=True)
+class Started:
+    """What was set going at the beginning."""
+
+    student: StudentServer
+    course: CourseServer
+    training: Future[Finished | None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started(
+    pod: Pod,
+    programs: Programs,
+    shelves: dict[str, Shelf],
+    digits: Digits,
+    seed: int,
+    versions: Callable[[str, str], None],
+    side_by_side: ThreadPoolExecutor,
+) -> Started:
+    """Sets the training and both servers going; nobody waits here."""
+    training = side_by_side.submit(_train, programs, digits, seed)
+    student = StudentServer(programs)
+    student.start()
+    rng = generator(seed, "course")
+    pod.outside("/course/model").mkdir()
+    shelf = Shelf(pod, "/course/model", rng, int(rng.integers(2, 40)))
+    shelf.put()
+    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as grpc:
+        ports = rest.getsockname()[1], grpc.getsockname()[1]
+    config = (
+        f'model_config_list {{ config {{ name: "model" base_path: "{pod.inside("/course/model")}" '
+        'model_platform: "tensorflow" model_version_policy { all {} } } }'
+    )
+    course = CourseServer(start_course_server(pod, ports, config), shelf)
+    versions("tfserving", version_of(course.server))
+    return Started(student, course, training)
+
+
+def _train(programs: Programs, digits: Digits, seed: int) -> Finished | None:
+    if "train.py" not in programs.intake.files:
+        return None
+    pod = programs.pod
+    data = pod.outside("/course/digits.npz")
+    np.savez(data, images=digits.train_images, labels=digits.train_labels)
+    argv = ("train.py", "--data", pod.inside("/course/digits.npz"), "--out", pod.inside("/tmp/export/1"))  # noqa: S108
+    return programs.python(*argv, "--seed", str(seed % 1000), limits=TRAINING_LIMITS)
+
+
+@pytest.fixture
+def server(started: Started) -> ModelServer:
+    """The student's server, answering."""
+    return started.student.revived()
+
+
+@pytest.fixture(scope="session")
+def course(started: Started) -> CourseServer:
+    started.course.ready()
+    return started.course
+
+
+@pytest.fixture(scope="session")
+def trained(started: Started, programs: Programs) -> Finished:
+    """How the training run ended."""
+    programs.require("train.py")
+    finished = started.training.result()
+    assert finished is not None
+    return finished
+
+
+@pytest.fixture(scope="session")
+def export(trained: Finished, pod: Pod) -> Path:
+    """A safe copy of what the training run wrote. Fails the check when it wrote nothing."""
+    if not trained.ok:
+        fail(f"`python train.py` {trained.ending()}. It said:\n{trained.tail()}", "It ends with exit code 0.")
+    try:
+        written = pod.open("/tmp/export/1", os.O_DIRECTORY)  # noqa: S108
+    except OSError:
+        fail("`python train.py --out DIR` ended well, but there is no folder DIR.", "DIR is the version folder.")
+    copy = pod.outside("/course/export")
+    copy.mkdir()
+    try:
+        take_in(written, copy)
+    finally:
+        os.close(written)
+    return copy
+
+
+@dataclass(frozen=True)
+class ServedExport:
+    """The student's export on the course's server.
+
+    Attributes:
+        version: its version there.
+        signature: the metadata of ``serving_default``.
+    """
+
+    version: int
+    signature: dict[str, Any]
+
+    @property
+    def input(self) -> str:
+        return next(iter(self.signature["inputs"]))
+
+
+@pytest.fixture(scope="session")
+def served_export(course: CourseServer, export: Path) -> ServedExport:
+    """Publishes the student's export on the course's server. Fails the check when it can't be served."""
+    shelf = course.shelf
+    version = shelf.take_number()
+    shutil.copytree(export, shelf.staging(version))
+    shelf.reveal(version)
+
+    def look() -> tuple[str, str] | None:
+        state, message = course.server.states("model").get(version, ("", ""))
+        return (state, message) if state in ("AVAILABLE", "END") else None
+
+    state, message = polling(look, seconds=60, saw="TensorFlow Serving did not load the export within a minute.")
+    if state == "END":
+        fail(f"TensorFlow Serving can't load what train.py wrote: {message[:600]}", "A SavedModel in the version folder.")
+    answer = ask(course.server.path("model", version=version, then="/metadata")).json or {}
+    signatures = answer.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
+    if "serving_default" not in signatures:
+        fail(f"The export has the signatures {sorted(signatures)}.", "One of them is serving_default.")
+    return ServedExport(version, signatures["serving_default"])

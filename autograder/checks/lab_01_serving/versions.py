@@ -1,0 +1,272 @@
+"""Hidden checks of lab 01 about versions: swapped, labelled, published and corrupt, while requests keep coming."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import groupby
+from pathlib import PurePosixPath
+
+from autograder.checking import EvidenceBox, check, fail
+from autograder.checking.folders import Watch, changed_after_it_appeared
+from autograder.checking.load import Load
+from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
+from autograder.checks.lab_01_serving.fixtures import MODEL, Array, CourseServer, Programs, Shelf, shown
+from autograder.checks.lab_01_serving.visible import Publishing, publish_adds_the_next_version, serve_sh_serves
+from autograder.pods import Limits, Pod
+from autograder.services.http import ask
+from autograder.services.savedmodel import random_dense
+from autograder.services.tfserving import ModelServer
+from autograder.waiting import polling
+
+SOME = 40  # answers that are enough to know that a load is under way
+
+
+def body_of(row: Array) -> bytes:
+    return json.dumps({"instances": row.tolist()}).encode()
+
+
+def no_failures(load: Load, evidence: EvidenceBox, title: str) -> None:
+    """Fails the check when a request failed; shows the load whatever happened."""
+    evidence.load(title, load.points)
+    if load.failures:
+        first = load.failures[0]
+        fail(
+            f"{len(load.failures)} of {len(load.points)} requests failed; the first after {first.at:.1f} s: {first.answer}.",
+            "Not one fails.",
+        )
+
+
+def runs(answers: list[str]) -> list[str]:
+    """The answers without repetitions: what followed what."""
+    return [answer for answer, _ in groupby(answers)]
+
+
+@check(
+    "hot-swap",
+    skill=8,
+    points=10,
+    needs=[server_gives_the_models_own_answer],
+    hint="The server loads a new version by itself, before the old one goes; nothing has to be restarted.",
+)
+def new_version_takes_over(
+    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+) -> None:
+    """Under load a new version takes over without one failed request, and the old one never answers again."""
+    shelf, row = shelves[MODEL], pixels[:1]
+    old = max(shelf.models)
+    server.wait_available(MODEL, old)
+    new = shelf.take_number()
+    shelf.models[new] = random_dense(shelf.rng)
+    recognise = version_of_answer({old: shelf.models[old], new: shelf.models[new]}, row)
+    with Load(server.path(MODEL, then=":predict"), body_of(row), recognise) as load:
+        load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
+        shelf.models[new].save(shelf.staging(new))
+        shelf.reveal(new)
+        try:
+            load.wait_for(
+                str(new),
+                times=1,
+                expected=f"Version {new} answers soon after it was published.",
+                hint="--file_system_poll_wait_seconds=1, and a version policy that follows the latest version.",
+            )
+            load.wait_for(str(new), times=5 * SOME, expected=f"Version {new} keeps answering.")
+        finally:
+            evidence.text("What answered", " → ".join(runs(load.answers())[:20]))
+    no_failures(load, evidence, f"Version {new} published under load")
+    # Four clients: an answer that was on its way while the new one arrived is no return of the old version.
+    answers = load.answers()
+    first_new = answers.index(str(new))
+    late = [answer for answer in answers[first_new + 4 :] if answer == str(old)]
+    if late:
+        fail(f"After version {new} had answered, version {old} answered {len(late)} more times.", "Never again.")
+
+
+@check(
+    "labels",
+    skill=9,
+    points=4,
+    needs=[serve_sh_serves],
+    hint="Write models.config anew in one step, and wait until the server itself answers for the label.",
+)
+def labels_move_while_serving(
+    pod: Pod, server: ModelServer, shelves: dict[str, Shelf], programs: Programs, pixels: Array, evidence: EvidenceBox
+) -> None:
+    """`publish.py` points `canary` at a version, promotes it to `stable` and rolls back, without a failed request."""
+    shelf, row = shelves[MODEL], pixels[:1]
+    first = max(shelf.models)
+    server.wait_available(MODEL, first)
+    second = shelf.put()
+    server.wait_available(MODEL, second)
+    with RestoredConfig(pod):
+        move(programs, evidence, "canary", str(first), labels={"canary": first})
+        move(programs, evidence, "promote", labels={"stable": first, "canary": first})
+        move(programs, evidence, "canary", str(second), labels={"stable": first, "canary": second})
+        recognise = version_of_answer({first: shelf.models[first], second: shelf.models[second]}, row)
+        with Load(server.path(MODEL, label="stable", then=":predict"), body_of(row), recognise) as load:
+            load.wait_for(str(first), times=SOME, expected=f"stable is version {first}.")
+            move(programs, evidence, "promote", labels={"stable": second, "canary": second})
+            load.wait_for(str(second), times=SOME, expected=f"After promote, stable is version {second}.")
+            move(programs, evidence, "rollback", labels={"stable": first})
+            load.wait_for(str(first), times=SOME, expected=f"After rollback, stable is version {first}.")
+        no_failures(load, evidence, "The label stable, promoted and rolled back under load")
+
+
+def move(programs: Programs, evidence: EvidenceBox, command: str, *argv: str, labels: dict[str, int]) -> None:
+    """Runs a label command of ``publish.py``, which has to print at least these labels."""
+    whole = ("publish.py", command, MODEL, *argv)
+    finished, printed = programs.json(*whole, limits=Limits(seconds=60))
+    evidence.http(f"publish.py {command}", shown(whole), json.dumps(printed)[:1000])
+    found = printed.get("labels")
+    if not finished.ok or not isinstance(found, dict) or any(found.get(key) != labels[key] for key in labels):
+        fail(
+            f"`{shown(whole)}` {finished.ending()} and printed {json.dumps(printed)[:400]}.",
+            f"Exit code 0 and {json.dumps({'labels': labels})}.",
+        )
+
+
+class RestoredConfig:
+    """Puts the student's ``models.config`` back at the end, for the server to read again."""
+
+    def __init__(self, pod: Pod) -> None:
+        self.pod = pod
+        self.before = pod.read("/submission/models.config")
+
+    def __enter__(self) -> RestoredConfig:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        folder = self.pod.open("/submission", os.O_DIRECTORY)
+        try:
+            descriptor = os.open(".models.config.grader", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(self.before)
+                status = os.stat("models.config", dir_fd=folder, follow_symlinks=False)
+                os.fchown(descriptor, status.st_uid, status.st_gid)
+            os.replace(".models.config.grader", "models.config", src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            os.close(folder)
+
+
+@check(
+    "label-guard",
+    skill=9,
+    points=4,
+    needs=[labels_move_while_serving],
+    hint="Ask the server for the state of the version before you touch the file, and touch nothing unless it is AVAILABLE.",
+)
+def labels_never_leave_the_loaded_versions(
+    pod: Pod, server: ModelServer, shelves: dict[str, Shelf], programs: Programs, evidence: EvidenceBox
+) -> None:
+    """A label is never moved to a version that is not loaded: `publish.py` refuses, and nothing changes."""
+    shelf = shelves[MODEL]
+    loaded = max(shelf.models)
+    server.wait_available(MODEL, loaded)
+    with RestoredConfig(pod):
+        move(programs, evidence, "canary", str(loaded), labels={"canary": loaded})
+        before = pod.read("/submission/models.config")
+        whole = ("publish.py", "canary", MODEL, str(loaded + 1000))
+        finished, printed = programs.json(*whole, limits=Limits(seconds=60))
+        evidence.http("publish.py canary", shown(whole), json.dumps(printed)[:1000])
+        if finished.exit_code != 1 or "error" not in printed:
+            fail(
+                f"`{shown(whole)}` {finished.ending()} and printed {json.dumps(printed)[:400]}.",
+                f"Exit code 1 and an “error”: there is no version {loaded + 1000}.",
+            )
+        if pod.read("/submission/models.config") != before:
+            fail("It refused, but models.config is not what it was before.", "The file is untouched.")
+        answer = ask(server.path(MODEL, label="canary", then="/metadata"))
+        version = ((answer.json or {}).get("model_spec") or {}).get("version")
+        if version != str(loaded):
+            fail(f"After the refusal, canary answers with {str(answer)[:300]}.", f"It is still version {loaded}.")
+
+
+@check(
+    "atomic-publish",
+    skill=10,
+    points=3,
+    needs=[publish_adds_the_next_version],
+    hint="Copy to a name beside it that is no number, then rename: on one file system that is one step.",
+)
+def nobody_sees_half_a_version(pod: Pod, programs: Programs, course: CourseServer, evidence: EvidenceBox) -> None:
+    """Whoever watches the base path never sees a version folder that is not complete."""
+    base = Publishing(pod, programs, "watched", course.shelf)
+    with Watch(pod.outside(base.base)) as watch:
+        version = base.publish(evidence)
+        seen = watch.seen()
+    evidence.text(
+        "What appeared in the base path, in order",
+        "\n".join(f"{item.name}{'  (a new, empty folder)' if item.made_empty else ''}" for item in seen),
+    )
+    base.expect_whole(version, 1)
+    for item in seen:
+        if item.name.isdecimal() and item.made_empty:
+            fail(f"The folder {item.name} was made empty, and filled while everybody could see it.", "Whole or not at all.")
+    # It was moved in or linked. What it holds must have been finished before it got its name.
+    late = changed_after_it_appeared(pod.outside(f"{base.base}/{version}"))
+    if late:
+        fail(f"{PurePosixPath(late)} was written after version {version} had got its name.", "Whole or not at all.")
+
+
+@check(
+    "refuse-incomplete",
+    skill=10,
+    points=2,
+    needs=[publish_adds_the_next_version],
+    hint="Look for saved_model.pb, and whether it is a SavedModel at all, before you copy anything.",
+)
+def incomplete_model_is_refused(pod: Pod, programs: Programs, course: CourseServer, evidence: EvidenceBox) -> None:
+    """`publish.py` refuses a folder that holds no complete SavedModel, and leaves the base path as it was."""
+    base = Publishing(pod, programs, "refusing", course.shelf)
+    base.publish(evidence)
+    variables = {name: content for name, content in base.files.items() if name != "saved_model.pb"}
+    for name, files in (
+        ("without-graph", variables),
+        ("garbage", variables | {"saved_model.pb": b"this is not a SavedModel"}),
+        ("empty", variables | {"saved_model.pb": b""}),
+    ):
+        base.write(f"/course/{name}", files)
+        finished, printed = base.run(f"/course/{name}", evidence)
+        if finished.exit_code != 1 or "error" not in printed or base.entries() != ["1"]:
+            fail(
+                f"For an export whose saved_model.pb is {'missing' if name == 'without-graph' else name}, it "
+                f"{finished.ending()}, printed {json.dumps(printed)[:300]}, and the versions are {base.entries()}.",
+                "Exit code 1, an “error”, and no new version.",
+            )
+
+
+@check(
+    "corrupt-version",
+    skill=10,
+    points=2,
+    needs=[new_version_takes_over],
+    last=True,
+    hint="The server keeps the old version by itself when the new one can't be loaded; leave it running.",
+)
+def corrupt_version_harms_nobody(
+    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+) -> None:
+    """A corrupt version that appears under load leaves the old one serving, without one failed request."""
+    shelf, row = shelves[MODEL], pixels[:1]
+    old = shelf.put()
+    server.wait_available(MODEL, old)
+    corrupt = shelf.take_number()
+    recognise = version_of_answer({old: shelf.models[old]}, row)
+    with Load(server.path(MODEL, then=":predict"), body_of(row), recognise) as load:
+        load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
+        shelf.staging(corrupt).mkdir()
+        (shelf.staging(corrupt) / "saved_model.pb").write_bytes(b"this is not a SavedModel")
+        shelf.reveal(corrupt)
+        try:
+            polling(
+                lambda: True if server.states(MODEL).get(corrupt, ("START", ""))[0] not in ("START", "") else None,
+                seconds=60,
+                saw="The server took no notice of a new version for a minute.",
+                expected="It tries to load it.",
+                give_up=lambda: not server.running.alive,
+            )
+            load.wait_for(str(old), times=5 * SOME, expected=f"Version {old} keeps answering.")
+        finally:
+            evidence.text("The server's states", repr(server.states(MODEL)))
+            evidence.log("The server's log", server.running.log()[-4000:])
+    no_failures(load, evidence, f"The corrupt version {corrupt} under load")

@@ -1,0 +1,1 @@
+"""What instructors and authors do with whole labs and whole classes."""

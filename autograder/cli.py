@@ -1,0 +1,152 @@
+"""The commands: ``python -m autograder COMMAND``. Nothing else in the course knows about argv.
+
+Exit codes: 0 when the command did what it was asked (a graded submission, whatever its score), 2 when it was asked
+in a way that can't work, 3 when this machine or the grader failed, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from autograder.errors import CourseError
+
+RUNTIMES = ("auto", "local", "docker")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="autograder", description="Grade a lab, run its services, look at this machine.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    grade = commands.add_parser("grade", help="grade one submission and write its report")
+    grade.set_defaults(run=run_grade)
+    grade.add_argument("lab", metavar="LAB", help="lab-01, or lab-01-serving")
+    grade.add_argument("path", metavar="PATH", type=Path, help="the submission's folder")
+    grade.add_argument("--runtime", choices=RUNTIMES, default="auto", help="where the services run")
+    grade.add_argument("--out", type=Path, metavar="DIR", help="where to write the report (default: reports/LAB)")
+    grade.add_argument("--seed", type=seed, metavar="N", help="repeat a run: the seed stands in its report")
+    grade.add_argument("--visible", action="store_true", help="only the checks that students have")
+    grade.add_argument("--no-sandbox", action="store_true", help="grade code that you trust on a machine without walls")
+
+    up = commands.add_parser("up", help="start a lab's services on the standard ports, to play with")
+    up.set_defaults(run=run_up)
+    up.add_argument("lab", metavar="LAB")
+    up.add_argument("--submission", type=Path, metavar="PATH", help="whose files to run (default: labs/LAB)")
+    down = commands.add_parser("down", help="stop what `up` started")
+    down.set_defaults(run=run_down)
+    status = commands.add_parser("status", help="what is running")
+    status.set_defaults(run=run_status)
+
+    labs = commands.add_parser("labs", help="make labs/ from solutions/")
+    labs.set_defaults(run=run_labs)
+    labs.add_argument("--check", action="store_true", help="change nothing; say whether labs/ is current")
+
+    prove = commands.add_parser("prove", help="grade the planted faults of a lab and show which check finds which")
+    prove.set_defaults(run=run_prove)
+    prove.add_argument("lab", metavar="LAB")
+    prove.add_argument("--fault", action="append", metavar="NAME", help="only this one (may be repeated)")
+    prove.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="how many at the same time (2)")
+    return top
+
+
+def seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**32 - 1}")
+    return number
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    # A closed terminal and a `kill` end a run the way Ctrl-C does: everything is put away first.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return run(arguments)
+    except CourseError as error:
+        print(f"\n{error.saw}", file=sys.stderr)
+        if error.expected:
+            print(f"Expected: {error.expected}", file=sys.stderr)
+        if error.hint:
+            print(f"Try: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nStopped. Nothing of it is left running; run the command again to go on.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `… | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def run_grade(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from autograder.errors import UsageError
+    from autograder.grading import grade
+    from autograder.lab import ROOT, load_lab
+    from autograder.report.terminal import Progress, render
+    from autograder.report.write import write_reports
+
+    lab = load_lab(arguments.lab)
+    if arguments.runtime == "docker":
+        raise UsageError("The docker runtime is not part of this version.", "--runtime local, or auto.")
+    out: Path = arguments.out or ROOT / "reports" / lab.id
+    log: list[str] = []
+    try:
+        console = Console()
+        with Progress(console=console) as progress:
+            report = grade(
+                lab,
+                arguments.path,
+                seed=arguments.seed,
+                visible=arguments.visible,
+                sandbox=not arguments.no_sandbox,
+                progress=progress,
+                log=log,
+            )
+    finally:
+        if log:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "grader.log").write_text("\n\n".join(log), "utf-8")
+    files = write_reports(report, out)
+    render(report, console, files)
+    return 0 if report.graded else 3
+
+
+def run_up(arguments: argparse.Namespace) -> int:
+    from autograder.playground import up
+
+    return up(arguments.lab, arguments.submission)
+
+
+def run_down(arguments: argparse.Namespace) -> int:
+    from autograder.playground import down
+
+    return down()
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    from autograder.playground import status
+
+    return status()
+
+
+def run_labs(arguments: argparse.Namespace) -> int:
+    from autograder.classroom.starters import make_starters
+
+    return make_starters(check=arguments.check)
+
+
+def run_prove(arguments: argparse.Namespace) -> int:
+    from autograder.classroom.faults import prove
+
+    return prove(arguments.lab, arguments.fault or [], arguments.jobs)

@@ -1,0 +1,226 @@
+"""The local runtime: a pod's services are processes of this machine.
+
+Where the kernel allows it, a grading run gets namespaces of its own (network, processes, mounts, IPC): the process
+that runs the checks is started *inside* them by ``enter``, so ``localhost:8501`` is the pod's, and the end of that
+process is the end of everything. Where it does not, the pod is a folder and some process groups, on the machine's
+own ports, with limits but without walls; the report says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from autograder.errors import GraderError
+from autograder.pods import rootfs
+from autograder.pods.base import Pod
+from autograder.pods.process import SANDBOX, Process
+from autograder.pods.program import Program
+from autograder.pods.sandbox import Spec
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# What a program in the pod may read of the course: the model server, and the package that it is in.
+SHOWN = [PACKAGE / "__init__.py", PACKAGE / "modelserver"]
+OUTER = ("mount", "net", "pid", "ipc", "uts")
+INNER = ("mount", "pid", "ipc", "uts")
+STUDENTS = 1_000_000  # user numbers from here on belong to nobody on this machine
+
+ENVIRONMENT = MappingProxyType(
+    {
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Walls:
+    """What this machine allows to be put between a student's code and itself.
+
+    Attributes:
+        namespaces: whether programs get namespaces of their own.
+        user: the numeric user that the student's programs become; ``None``: they stay who the grader is.
+    """
+
+    namespaces: bool
+    user: int | None
+
+    @property
+    def outer(self) -> list[str]:
+        return [*OUTER, *([] if os.getuid() == 0 else ["user"])] if self.namespaces else []
+
+    def sentences(self) -> tuple[str, ...]:
+        """What a report says about them."""
+        found = []
+        if self.namespaces:
+            found.append("own network without a route out, own processes, own file system, nothing of this machine to write")
+        else:
+            found.append("no walls: this machine offers no namespaces, so programs run on its own network and files")
+        if self.user is not None:
+            found.append("another user, without privileges")
+        else:
+            found.append("the grader's user, without privileges" if self.namespaces else "the grader's user")
+        found.append("limits on time, memory, processes, files and output")
+        return tuple(found)
+
+
+NO_WALLS = Walls(namespaces=False, user=None)
+
+
+@functools.cache
+def walls() -> Walls:
+    """The best walls that this machine offers, found by trying."""
+    user = STUDENTS + os.getpid() if os.getuid() == 0 else None
+    if sys.platform != "linux":
+        return Walls(namespaces=False, user=None)
+    wanted = Walls(namespaces=True, user=user)
+    trial, lifeline = enter(["true"], wanted, quiet=True)
+    allowed = trial.wait() == 0
+    os.close(lifeline)
+    return wanted if allowed else Walls(namespaces=False, user=user)
+
+
+def _spec(argv: Sequence[str], *, namespaces: Sequence[str] = (), loopback: bool = False) -> Spec:
+    """A program of ours, with this process's environment, behind the given namespaces."""
+    return {
+        "argv": list(argv),
+        "env": None,
+        "cwd": str(Path.cwd()),
+        "lifeline": 0,
+        "namespaces": list(namespaces),
+        "loopback": loopback,
+        "root": None,
+        "user": None,
+        "drop": False,
+        "limits": {},
+    }
+
+
+def enter(
+    argv: Sequence[str], walls: Walls, descriptors: Sequence[int] = (), *, quiet: bool = False
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts a program of ours inside a pod's outer walls.
+
+    Args:
+        argv: the program.
+        walls: the walls to put around it.
+        descriptors: open descriptors that it inherits.
+        quiet: throw away what it prints to standard error.
+
+    Returns:
+        The process, and its lifeline: a descriptor whose closing, by us or by our death, ends it and all it started.
+    """
+    spec = _spec(argv, namespaces=walls.outer, loopback=walls.namespaces)
+    theirs, ours = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": theirs})],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if quiet else None,
+            pass_fds=(theirs, *descriptors),
+            start_new_session=True,
+        )
+    finally:
+        os.close(theirs)
+    return process, ours
+
+
+class LocalPod(Pod):
+    """A pod of processes. To be made inside ``enter`` when the walls have namespaces."""
+
+    runtime = "local"
+
+    def __init__(self, folder: Path, walls: Walls = NO_WALLS, submission: Path | None = None) -> None:
+        """
+        Args:
+            folder: an existing folder for the pod's files.
+            walls: what ``enter`` put around this process.
+            submission: a folder that is the submission itself, instead of an empty one for a copy of it.
+        """
+        self.folder, self.walls = folder, walls
+        self.isolation = walls.sentences()
+        self._submission = submission
+        self._running: list[Process] = []
+        try:
+            if walls.namespaces:
+                rootfs.build(folder, user=walls.user or 0, packages=SHOWN)
+            else:
+                for name in ("submission", "models", "course", "tmp"):
+                    (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GraderError(
+                f"The pod's files could not be made: {error}.",
+                "A folder for temporary files that can be written to.",
+                "Look at the free disk space (`df -h`), or set TMPDIR to another folder.",
+            ) from error
+        self.grant("/submission")
+
+    def start(self, program: Program) -> Process:
+        bin_folder = str(Path(sys.prefix) / "bin")
+        env = {
+            **ENVIRONMENT,
+            "PATH": f"{bin_folder}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": self.inside("/tmp"),  # noqa: S108
+            "TMPDIR": self.inside("/tmp"),  # noqa: S108
+            **program.env,
+        }
+        if not self.walls.namespaces:
+            env["TFSERVING_MODELS_ROOT"] = str(self.outside("/models"))
+        spec: Spec = {
+            "argv": list(program.argv),
+            "env": env,
+            "cwd": self.inside(program.cwd),
+            "lifeline": 0,
+            "namespaces": list(INNER) if self.walls.namespaces else [],
+            "loopback": False,
+            "root": str(self.folder) if self.walls.namespaces else None,
+            "user": self.walls.user,
+            "drop": True,
+            "limits": program.limits.rlimits(),
+        }
+        try:
+            process = Process(program, spec)
+        except OSError as error:
+            raise GraderError(f"A process could not be started: {error}.") from error
+        self._running = [other for other in self._running if other.alive]
+        self._running.append(process)
+        return process
+
+    def inside(self, path: str) -> str:
+        return path if self.walls.namespaces else str(self.outside(path))
+
+    def outside(self, path: str) -> Path:
+        assert path.startswith("/"), path
+        if self._submission is not None and (path == "/submission" or path.startswith("/submission/")):
+            return self._submission / path.removeprefix("/submission").lstrip("/")
+        return self.folder / path[1:]
+
+    def grant(self, path: str) -> None:
+        user = self.walls.user
+        if user is None:
+            return
+        top = self.outside(path)
+        os.chown(top, user, user, follow_symlinks=False)
+        for folder, folders, files in os.walk(top):
+            for name in (*folders, *files):
+                os.chown(Path(folder) / name, user, user, follow_symlinks=False)
+
+    def close(self) -> None:
+        for process in self._running:
+            process.kill("was stopped with its pod")
+        self._running.clear()
+
+
+def describe(walls: Walls) -> dict[str, object]:
+    """The walls as plain data, to hand to a process that is started inside them."""
+    return asdict(walls)

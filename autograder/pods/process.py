@@ -1,0 +1,190 @@
+"""A sandboxed process from outside: its output, its limits, its end.
+
+One thread per process reads what it prints (the ends of it are kept, the rest is read and dropped), looks at its
+memory, and ends it when a limit is passed. No wait in here is longer than it takes for a thing to happen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, cast
+
+import psutil
+
+from autograder.pods.program import Finished, MiB, Program
+from autograder.pods.sandbox import Spec
+
+SANDBOX = Path(__file__).with_name("sandbox.py")
+KEEP = 256 * 1024  # bytes of each stream's beginning and of its end
+LOOK = 0.1  # seconds between two looks at the limits
+
+
+class Capture:
+    """The beginning and the end of a stream, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._head = bytearray()
+        self._tail = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        room = KEEP - len(self._head)
+        self._head += chunk[:room]
+        self._tail += chunk[room:] if room < len(chunk) else b""
+        if len(self._tail) > 2 * KEEP:
+            del self._tail[:-KEEP]
+
+    def bytes(self) -> bytes:
+        left_out = self.size - len(self._head) - len(self._tail)
+        gap = f"\n[… {left_out} bytes left out …]\n".encode() if left_out else b""
+        return bytes(self._head) + gap + bytes(self._tail)
+
+
+class Process:
+    """One program behind the walls of a ``Spec``, from its start to its end."""
+
+    def __init__(self, program: Program, spec: Spec) -> None:
+        """Starts it. Raises OSError when the machine can't start a process."""
+        self.program = program
+        self.stopped = ""
+        self._began = time.monotonic()
+        self._done = threading.Event()
+        self._out, self._err = Capture(), Capture()
+        self._lock = threading.Lock()
+        self._next_look = 0.0
+        lifeline, self._lifeline = os.pipe()
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": lifeline})],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(lifeline,),
+                env={},
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(lifeline)
+        self._thread = threading.Thread(target=self._attend, name=f"attend {program.argv[0]}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return not self._done.is_set()
+
+    def log(self) -> str:
+        """What it has printed so far: standard output, then standard error."""
+        with self._lock:
+            return (self._out.bytes() + self._err.bytes()).decode("utf-8", "replace")
+
+    def wait(self, seconds: float | None = None) -> Finished | None:
+        """Waits for its end, ``seconds`` at most; ``None`` if it is still running then."""
+        if not self._done.wait(seconds):
+            return None
+        return self.finished()
+
+    def terminate(self) -> None:
+        """Sends SIGTERM to the program."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.terminate()
+
+    def kill(self, why: str = "") -> None:
+        """Ends it and all that it started, at once; returns when nothing of it is left."""
+        with self._lock:
+            if self._lifeline >= 0:
+                self.stopped = self.stopped or why
+                os.close(self._lifeline)
+                self._lifeline = -1
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def finished(self) -> Finished:
+        """How it ended; to be asked when it has."""
+        return Finished(
+            argv=self.program.argv,
+            exit_code=self._popen.returncode,
+            stdout=self._out.bytes(),
+            stderr=self._err.bytes(),
+            stopped=self.stopped,
+            seconds=time.monotonic() - self._began,
+        )
+
+    def _attend(self) -> None:
+        """The thread's work: streams, limits, end."""
+        streams = cast("list[IO[bytes]]", [self._popen.stdin, self._popen.stdout, self._popen.stderr])
+        stdin, stdout, stderr = streams
+        captures = {stdout: self._out, stderr: self._err}
+        pending = memoryview(self.program.stdin)
+        with selectors.DefaultSelector() as selector:
+            for stream in streams:
+                os.set_blocking(stream.fileno(), False)
+            selector.register(stdout, selectors.EVENT_READ)
+            selector.register(stderr, selectors.EVENT_READ)
+            if pending:
+                selector.register(stdin, selectors.EVENT_WRITE)
+            else:
+                stdin.close()
+            while len(selector.get_map()):
+                for key, _ in selector.select(LOOK):
+                    stream = cast("IO[bytes]", key.fileobj)
+                    if stream is stdin:
+                        try:
+                            pending = pending[os.write(stdin.fileno(), pending[:65536]) :]
+                        except BrokenPipeError:
+                            pending = pending[:0]
+                        if not pending:
+                            selector.unregister(stdin)
+                            stdin.close()
+                    elif chunk := os.read(stream.fileno(), 65536):
+                        with self._lock:
+                            captures[stream].add(chunk)
+                    else:
+                        selector.unregister(stream)
+                self._keep_limits()
+                if self._popen.poll() is not None and not selector.select(0):
+                    break
+        while self._popen.poll() is None:
+            self._keep_limits()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(LOOK)
+        for stream in streams:
+            stream.close()
+        with self._lock:
+            if self._lifeline >= 0:
+                os.close(self._lifeline)
+                self._lifeline = -1
+        self._done.set()
+
+    def _keep_limits(self) -> None:
+        limits = self.program.limits
+        now = time.monotonic()
+        if self.stopped or now < self._next_look:
+            return
+        self._next_look = now + LOOK
+        if limits.seconds is not None and now - self._began > limits.seconds:
+            self.kill(f"was still running after {limits.seconds:g} seconds")
+        elif self._out.size + self._err.size > limits.output:
+            self.kill(f"printed more than {limits.output // MiB} MiB")
+        elif self._memory() > limits.memory:
+            self.kill(f"used more than {limits.memory // MiB} MiB of memory")
+
+    def _memory(self) -> int:
+        """Bytes of memory of all its processes; 0 when they are gone."""
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._popen.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_info().rss
+        return total

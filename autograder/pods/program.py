@@ -1,0 +1,104 @@
+"""What runs in a pod, as data: a program, its limits, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+MiB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of the machine one program may use.
+
+    Attributes:
+        seconds: of wall-clock time; ``None`` for a service, which runs until it is stopped.
+        cpu_seconds: of processor time, for each of its processes.
+        memory: bytes of memory, for all of its processes together.
+        processes: processes and threads of the submission's user.
+        file_size: bytes of the largest file that it may write.
+        open_files: descriptors for each process.
+        output: bytes that it may print before it is stopped.
+    """
+
+    seconds: float | None = 30.0
+    cpu_seconds: int = 120
+    memory: int = 3072 * MiB
+    processes: int = 512
+    file_size: int = 256 * MiB
+    open_files: int = 4096
+    output: int = 8 * MiB
+
+    def rlimits(self) -> dict[str, int]:
+        """The limits that the kernel keeps for each process, by the names of ``RLIMIT_*``."""
+        return {
+            "cpu": self.cpu_seconds,
+            "data": self.memory,
+            "nproc": self.processes,
+            "fsize": self.file_size,
+            "nofile": self.open_files,
+            "core": 0,
+        }
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program to run in a pod.
+
+    Attributes:
+        argv: the command; ``python`` and ``tensorflow_model_server`` are found by name.
+        stdin: what it reads from standard input.
+        env: variables beside the pod's own; nothing of the grader's environment is passed on.
+        cwd: the folder it runs in, as the pod names it.
+        limits: how much of the machine it may use.
+    """
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/submission"
+    limits: Limits = Limits()
+
+    def within(self, **changes: Any) -> Program:
+        """The same program with other limits."""
+        return replace(self, limits=replace(self.limits, **changes))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended.
+
+    Attributes:
+        argv: the command, as it was given.
+        exit_code: its exit status, or 128 + the signal that ended it.
+        stdout: what it printed, cut to the limit.
+        stderr: likewise.
+        stopped: why the pod ended it, as a clause ("was still running after 30 seconds"); empty if it ended itself.
+        seconds: how long it ran.
+    """
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    stopped: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0 and not self.stopped
+
+    def ending(self) -> str:
+        """How it ended, as a clause for a sentence: "ended with exit code 1"."""
+        if self.stopped:
+            return self.stopped
+        if self.exit_code > 128:
+            return f"was ended by signal {self.exit_code - 128}"
+        return f"ended with exit code {self.exit_code}"
+
+    def tail(self, lines: int = 12) -> str:
+        """The last lines that it printed to standard error, else to standard output."""
+        text = (self.stderr.strip() or self.stdout.strip()).decode("utf-8", "replace")
+        return "\n".join(line[:300] for line in text.splitlines()[-lines:])

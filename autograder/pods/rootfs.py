@@ -1,0 +1,100 @@
+"""The file system that a student's program sees: the system and Python to read, its own folders to write.
+
+Built once for a pod, inside the pod's own mount namespace: it is gone when the pod's last process is. Neither the
+grader, nor the repository, nor anyone's home folder is in it. Linux only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from autograder.pods.sandbox import MS_BIND, MS_NODEV, MS_NOSUID, MS_RDONLY, MS_REC, MS_REMOUNT, mount
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt/homebrew")
+ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types")
+DEVICES = ("null", "zero", "full", "random", "urandom")
+WRITABLE = {"/submission": "256m", "/models": "768m", "/course": "256m", "/tmp": "512m", "/dev/shm": "256m"}  # noqa: S108
+KEPT_FLAGS = ("ST_NODEV", "ST_NOEXEC", "ST_NOSUID", "ST_NOATIME", "ST_NODIRATIME", "ST_RELATIME")
+
+
+def build(root: Path, *, user: int, packages: list[Path]) -> None:
+    """Mounts everything below ``root``, an empty folder in a mount namespace of our own.
+
+    Args:
+        root: where to build; it becomes a file system in memory.
+        user: the numeric user and group that names the student's programs.
+        packages: the folders of the course that programs may read, at their own paths.
+
+    Raises:
+        OSError: the kernel refused a mount.
+    """
+    mount("tmpfs", str(root), "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
+    for path in SYSTEM:
+        original = Path(path)
+        if original.is_symlink():
+            (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+            (root / path[1:]).symlink_to(original.readlink())
+        elif original.is_dir():
+            show(original, root)
+    for path in [Path(sys.prefix), Path(sys.base_prefix), *packages]:
+        if not (root / str(path)[1:]).exists():
+            show(path, root)
+    _etc(root / "etc", user)
+    _dev(root / "dev")
+    (root / "proc").mkdir()
+    for path, size in WRITABLE.items():
+        folder = root / path[1:]
+        folder.mkdir(parents=True, exist_ok=True)
+        mode = "1777" if path in ("/tmp", "/dev/shm") else "755"  # noqa: S108
+        mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},nr_inodes=20000,mode={mode}")
+    # From here on the grader itself can write nothing but the pod's folders, whatever a submission tempts it to.
+    with contextlib.suppress(OSError):
+        _read_only(Path("/"))
+    # Last, because nothing could be made in it any more.
+    mount("none", str(root), "none", MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, "size=16m,mode=755")
+
+
+def show(original: Path, root: Path) -> None:
+    """Makes ``original`` appear at its own path below ``root``, to read only."""
+    target = root / str(original)[1:]
+    if original.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    mount(str(original), str(target), "none", MS_BIND | MS_REC)
+    _read_only(target)
+
+
+def _read_only(target: Path) -> None:
+    # A user namespace may not clear what the original mount has set, so all of it is said again.
+    flags = os.statvfs(target).f_flag
+    kept = sum(flags & getattr(os, name, 0) for name in KEPT_FLAGS)
+    mount("none", str(target), "none", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | kept)
+
+
+def _etc(etc: Path, user: int) -> None:
+    etc.mkdir()
+    name = "student" if user else "root"
+    (etc / "passwd").write_text(f"{name}:x:{user}:{user}::/tmp:/bin/sh\n")
+    (etc / "group").write_text(f"{name}:x:{user}:\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
+    (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
+    for entry in ETC:
+        original = Path("/etc") / entry
+        if original.exists():
+            show(original, etc.parent)
+
+
+def _dev(dev: Path) -> None:
+    dev.mkdir()
+    for name in DEVICES:
+        node = dev / name
+        node.touch()
+        mount(f"/dev/{name}", str(node), "none", MS_BIND)
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        (dev / name).symlink_to(target)
+

@@ -1,0 +1,106 @@
+"""Writes a small SavedModel from numbers, without TensorFlow: the models that a grader puts in a student's server.
+
+The model is one dense layer, ``softmax(x · weights + bias)`` or the same without softmax, with its numbers as
+constants in the graph. Field numbers are those of TensorFlow's ``saved_model.proto``, ``meta_graph.proto``,
+``graph.proto``, ``node_def.proto``, ``attr_value.proto`` and ``tensor.proto``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autograder.services.wire import entry, field, number
+
+DT_FLOAT = 1
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A model of one dense layer.
+
+    Attributes:
+        weights: shape (inputs, outputs), float32.
+        bias: shape (outputs,), float32.
+        input_name, output_name: the names in its signature.
+        softmax: whether the outputs are probabilities.
+    """
+
+    weights: Array
+    bias: Array
+    input_name: str = "pixels"
+    output_name: str = "probabilities"
+    softmax: bool = True
+
+    def __call__(self, rows: Array) -> Array:
+        """The model's own answer to rows of shape (n, inputs): shape (n, outputs)."""
+        logits = rows.astype(np.float64) @ self.weights.astype(np.float64) + self.bias
+        if not self.softmax:
+            return logits.astype(np.float32)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Writes ``folder/saved_model.pb``; the folder is made."""
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(self.serialized())
+        (folder / "variables").mkdir()
+
+    def serialized(self) -> bytes:
+        inputs, outputs = self.weights.shape
+        nodes = [
+            _node("x", "Placeholder", [], {"dtype": _type(), "shape": _shape_attr([-1, inputs])}),
+            _node("weights", "Const", [], {"dtype": _type(), "value": _tensor(self.weights)}),
+            _node("bias", "Const", [], {"dtype": _type(), "value": _tensor(self.bias)}),
+            _node("product", "MatMul", ["x", "weights"], {"T": _type()}),
+            _node("logits", "BiasAdd", ["product", "bias"], {"T": _type()}),
+            _node("y", "Softmax" if self.softmax else "Identity", ["logits"], {"T": _type()}),
+        ]
+        graph = b"".join(field(1, node) for node in nodes) + field(4, number(1, 1882))
+        signature = (
+            entry(1, self.input_name, _info("x:0", [-1, inputs]))
+            + entry(2, self.output_name, _info("y:0", [-1, outputs]))
+            + field(3, b"tensorflow/serving/predict")
+        )
+        meta = field(1, field(4, b"serve")) + field(2, graph) + entry(5, "serving_default", signature)
+        return number(1, 1) + field(2, meta)
+
+
+def random_dense(rng: np.random.Generator, inputs: int = 64, outputs: int = 10, **names: str) -> Dense:
+    """A model with random weights, whose answers to pixels 0–16 are neither flat nor extreme."""
+    weights = rng.normal(scale=0.6 / np.sqrt(inputs), size=(inputs, outputs)).astype(np.float32)
+    return Dense(weights, rng.normal(size=outputs).astype(np.float32), **names)
+
+
+def _node(name: str, op: str, inputs: list[str], attributes: dict[str, bytes]) -> bytes:
+    return (
+        field(1, name.encode())
+        + field(2, op.encode())
+        + b"".join(field(3, source.encode()) for source in inputs)
+        + b"".join(entry(5, key, value) for key, value in attributes.items())
+    )
+
+
+def _type() -> bytes:
+    return number(6, DT_FLOAT)
+
+
+def _shape(sizes: list[int]) -> bytes:
+    return b"".join(field(2, number(1, size)) for size in sizes)
+
+
+def _shape_attr(sizes: list[int]) -> bytes:
+    return field(7, _shape(sizes))
+
+
+def _tensor(values: Array) -> bytes:
+    content = np.ascontiguousarray(values, dtype="<f4").tobytes()
+    return field(8, number(1, DT_FLOAT) + field(2, _shape(list(values.shape))) + field(4, content))
+
+
+def _info(name: str, sizes: list[int]) -> bytes:
+    return field(1, name.encode()) + number(2, DT_FLOAT) + field(3, _shape(sizes))

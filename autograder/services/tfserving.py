@@ -1,0 +1,203 @@
+"""TensorFlow Serving: the student's, started by ``serve.sh``, and the course's own beside it.
+
+Source for paths and fields: TensorFlow Serving's REST and gRPC API reference.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autograder.pods import Limits, Pod, Program, Running
+from autograder.services import wire
+from autograder.services.http import Answer, ask
+from autograder.waiting import polling
+
+REST_PORT, GRPC_PORT = 8501, 8500
+START_SECONDS = 60.0
+Array = NDArray[np.float32]
+
+
+@dataclass
+class ModelServer:
+    """A model server that runs in a pod, and how to talk to it.
+
+    Attributes:
+        running: its process.
+        port: its REST port.
+        grpc_port: its gRPC port.
+        name: what messages call it.
+    """
+
+    running: Running
+    port: int
+    grpc_port: int
+    name: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def path(self, model: str, *, version: int | None = None, label: str | None = None, then: str = "") -> str:
+        which = f"/versions/{version}" if version is not None else f"/labels/{label}" if label is not None else ""
+        return f"{self.url}/v1/models/{model}{which}{then}"
+
+    def ask(self, model: str, body: Any, *, version: int | None = None, label: str | None = None) -> Answer:
+        """A ``:predict`` with any body."""
+        return ask(self.path(model, version=version, label=label, then=":predict"), body)
+
+    def states(self, model: str) -> dict[int, tuple[str, str]]:
+        """The state and the error message of each version; empty while the server says nothing sensible."""
+        answer = ask(self.path(model)).json
+        found = {}
+        if isinstance(answer, dict) and isinstance(answer.get("model_version_status"), list):
+            for item in answer["model_version_status"]:
+                try:
+                    found[int(item["version"])] = (str(item["state"]), str(item["status"]["error_message"]))
+                except (KeyError, TypeError, ValueError):
+                    continue
+        return found
+
+    def wait_available(self, model: str, version: int, *, seconds: float = 30.0, hint: str = "") -> None:
+        """Waits until the server says that it serves a version. Raises CheckFailed when it never does."""
+
+        def look() -> bool | None:
+            return True if self.states(model).get(version, ("", ""))[0] == "AVAILABLE" else None
+
+        def saw() -> str:
+            if not self.running.alive:
+                return f"{self.name} {self.running.finished().ending()} before version {version} of {model} was there."
+            states = ", ".join(f"{number} {state}" for number, (state, _) in sorted(self.states(model).items()))
+            return f"{self.name} never reported version {version} of {model} as AVAILABLE; it says: {states or 'nothing'}."
+
+        polling(
+            look,
+            seconds=seconds,
+            saw=saw,
+            expected=f"Version {version} of {model} is AVAILABLE.",
+            hint=hint,
+            give_up=lambda: not self.running.alive,
+        )
+
+    def metrics(self, path: str = "/monitoring/prometheus/metrics") -> dict[str, float]:
+        """Every sample of its Prometheus page, by name and labels as written; empty when there is no such page."""
+        answer = ask(self.url + path)
+        if answer.status != 200:
+            return {}
+        samples = re.findall(r"^([^#\s][^\s{]*(?:\{[^\n]*\})?) (\S+)$", answer.text, re.MULTILINE)
+        found = {}
+        for name, value in samples:
+            try:
+                found[name] = float(value)
+            except ValueError:
+                continue
+        return found
+
+    def grpc_predict(self, model: str, rows: Array, input_name: str, *, seconds: float = 30.0) -> dict[str, Array]:
+        """``PredictionService.Predict`` over gRPC. Raises GrpcError with the server's own words."""
+        import grpc  # 0.1 s that only this check needs
+
+        content = np.ascontiguousarray(rows, dtype="<f4").tobytes()
+        shape = b"".join(wire.field(2, wire.number(1, size)) for size in rows.shape)
+        tensor = wire.number(1, 1) + wire.field(2, shape) + wire.field(4, content)
+        request = wire.field(1, wire.field(1, model.encode())) + wire.entry(2, input_name, tensor)
+        options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_http_proxy", 0)]
+        with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", options=options) as channel:
+            call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+            try:
+                answer = call(request, timeout=seconds, wait_for_ready=False)
+            except grpc.RpcError as error:
+                raise GrpcError(f"{error.code().name}: {error.details()}") from None
+        outputs = {}
+        for item in wire.messages(answer, 1):
+            parts = dict(wire.fields(item))
+            outputs[bytes(parts[1]).decode()] = _array(bytes(parts[2]))  # type: ignore[arg-type]
+        return outputs
+
+
+class GrpcError(Exception):
+    """A gRPC call that failed, with its status and its details."""
+
+
+def _array(tensor: bytes) -> Array:
+    """A TensorProto of floats. Raises ValueError when it is none."""
+    sizes, content, kind = [], b"", 0
+    for number, value in wire.fields(tensor):
+        if number == 1:
+            kind = int(value)  # type: ignore[arg-type]
+        elif number == 2 and isinstance(value, bytes):
+            sizes = [int(size) for item in wire.messages(value, 2) for tag, size in wire.fields(item) if tag == 1]  # type: ignore[arg-type]
+        elif number in (4, 5) and isinstance(value, bytes):
+            content += value
+    if kind != 1:
+        raise ValueError(f"a tensor of type {kind}, not DT_FLOAT")
+    values = np.frombuffer(content, dtype="<f4")
+    count = int(np.prod(sizes))
+    return (np.repeat(values, count) if values.size == 1 and count > 1 else values).reshape(sizes)
+
+
+def start_student_server(pod: Pod) -> ModelServer:
+    """Runs ``bash serve.sh``; comes back at once."""
+    running = pod.start(Program(("bash", "serve.sh"), limits=Limits(seconds=None, cpu_seconds=900)))
+    return ModelServer(running, REST_PORT, GRPC_PORT, "The server that serve.sh starts")
+
+
+def wait_started(server: ModelServer, model: str) -> dict[int, str]:
+    """Waits until any version of a model is AVAILABLE; gives the states by version. Raises CheckFailed."""
+
+    def look() -> dict[int, str] | None:
+        states = {version: state for version, (state, _) in server.states(model).items()}
+        return states if "AVAILABLE" in states.values() else None
+
+    def saw() -> str:
+        if not server.running.alive:
+            finished = server.running.finished()
+            said = finished.tail(6)
+            return f"serve.sh {finished.ending()}." + (f" It printed:\n{said}" if said else " It printed nothing.")
+        answer = ask(server.path(model))
+        return f"After {START_SECONDS:g} seconds, GET {server.path(model)} gave: {answer}"
+
+    return polling(
+        look,
+        seconds=START_SECONDS,
+        saw=saw,
+        expected=f"serve.sh stays in the foreground, and {model} is AVAILABLE on REST port {server.port}.",
+        give_up=lambda: not server.running.alive,
+    )
+
+
+def start_course_server(pod: Pod, ports: tuple[int, int], config: str) -> ModelServer:
+    """The course's own model server, for what has nothing to do with ``serve.sh``.
+
+    Args:
+        pod: where it runs.
+        ports: its REST and its gRPC port.
+        config: the text of its model config file.
+    """
+    file = pod.outside("/course/models.config")
+    file.write_text(config)
+    argv = (
+        "tensorflow_model_server",
+        f"--rest_api_port={ports[0]}",
+        f"--port={ports[1]}",
+        f"--model_config_file={pod.inside('/course/models.config')}",
+        "--file_system_poll_wait_seconds=1",
+        "--max_num_load_retries=0",
+    )
+    running = pod.start(Program(argv, cwd="/course", limits=Limits(seconds=None, cpu_seconds=900)))
+    return ModelServer(running, *ports, "The course's own model server")
+
+
+def version_of(server: ModelServer) -> str:
+    """What the server says it is, from its log: its version string, or the first line."""
+    deadline = time.monotonic() + 1
+    while not server.running.log() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    lines = server.running.log().splitlines()
+    return lines[0][:200] if lines else "unknown"
+
