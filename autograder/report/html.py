@@ -7,10 +7,12 @@ escape codes are taken out first, and the page's own policy forbids scripts and 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import cache
 from importlib import resources
 
 import jinja2
+from markupsafe import Markup, escape
 
 from autograder.report import plot
 from autograder.report.model import Report, Verdict
@@ -28,6 +30,7 @@ from autograder.report.wording import (
 
 __all__ = ["render_html"]
 
+_CODE = re.compile(r"`([^`\n]{1,100})`")
 _ANSWER = re.compile(r"\n+(?=HTTP/\d)")
 
 
@@ -54,6 +57,20 @@ def _shares(report: Report) -> list[tuple[Verdict, int, int]]:
     ]
 
 
+def _prose(text: str) -> Markup:
+    """Text with its `code` set as code; everything in it is escaped first."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
+def _moment(text: str) -> str:
+    """An ISO 8601 time as people read it, in its own zone; any other text as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return plain(text)
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
+
+
 def _exchange(text: str) -> list[tuple[str, str]]:
     """(title, text) of a request and its answer; one untitled part when they can't be told apart."""
     parts = _ANSWER.split(plain(text).strip("\n"), maxsplit=1)
@@ -65,7 +82,14 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"plain": plain, "points": points, "exchange": _exchange, "summary": load_summary}
+    environment.filters |= {
+        "plain": plain,
+        "points": points,
+        "prose": _prose,
+        "exchange": _exchange,
+        "moment": _moment,
+        "summary": load_summary,
+    }
     environment.globals |= {"MARKS": MARKS, "Verdict": Verdict, "plot": plot}
     source = resources.files("autograder.report").joinpath("report.html.jinja").read_text("utf-8")
     return environment.from_string(source)

@@ -86,8 +86,9 @@ def realistic() -> Report:
         seed=20261122,
         runtime="local",
         isolation=(
-            "The student's programs ran in namespaces of their own, with no route out.",
-            "Limits: 60 s CPU, 4 GiB memory, 64 processes, 256 MiB a file.",
+            "own network without a route out, own processes, own file system",
+            "another user, without privileges",
+            "limits on time, memory, processes, files and output",
         ),
         versions={"tfserving": "embedded model server 0.1 (TensorFlow 2.21.0, C API)", "python": "3.11.7"},
         notes=("data/big.csv was left out: 48 MB, and a submission may hold files of 10 MB at most.",),

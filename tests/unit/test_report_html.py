@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from report_samples import hostile, load, realistic
 
-from autograder.report import Evidence, Report, Verdict
+from autograder.report import Evidence, Finding, Report, Verdict
 from autograder.report.html import render_html
 from autograder.report.model import LoadPoint
 from autograder.report.plot import plot, shape
@@ -169,3 +169,14 @@ def test_a_full_score_says_so_and_has_no_next_step() -> None:
     text = Page(render_html(realistic().model_copy(update={"results": results}))).text
     assert "Every check passed." in text
     assert "Next step:" not in text
+
+
+def test_the_time_is_written_for_people(page: Page) -> None:
+    assert "2026-11-22 09:14 UTC" in page.text
+
+
+def test_code_in_a_finding_is_set_as_code_and_still_escaped() -> None:
+    said = Finding(saw="`<b>` is `timeout=1`")
+    first = realistic().results[5].model_copy(update={"finding": said})
+    source = render_html(realistic().model_copy(update={"results": (first,)}))
+    assert "<code>&lt;b&gt;</code> is <code>timeout=1</code>" in source

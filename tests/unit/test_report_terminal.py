@@ -55,7 +55,7 @@ def test_the_end_says_score_next_step_isolation_and_files() -> None:
     end = flat(text[text.index("Note:") :])
     assert "44 of 100 points" in end
     assert "Next: Column format equals the model's own answer. (1 more waits for it)" in end
-    assert "no route out" in end
+    assert "Isolation: own network without a route out, own processes" in end
     assert "report.html out/report.html" in end
 
 
