@@ -72,7 +72,8 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
+        # FORCE_COLOR makes rich take a pipe for a terminal; a line that is redrawn still has no place in one.
+        if self._console.is_interactive and self._console.file.isatty():
             self._live = Live(
                 get_renderable=self._picture, console=self._console, transient=True, refresh_per_second=8
             )

@@ -24,6 +24,20 @@ def shown(
     return raw.getvalue().decode(encoding)
 
 
+@pytest.fixture(autouse=True)
+def ordinary_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def flat(text: str) -> str:
     return " ".join(text.split())
 
@@ -113,9 +127,8 @@ def test_progress_in_a_pipe_is_one_plain_line_for_each_finished_check() -> None:
 
 
 def test_progress_on_a_terminal_shows_what_runs_and_leaves_nothing() -> None:
-    stream = io.StringIO()
-    console = Console(file=stream, width=80, force_terminal=True, legacy_windows=False)
-    with Progress(2, console) as progress:
+    stream = Terminal()
+    with Progress(2, Console(file=stream, width=80, legacy_windows=False)) as progress:
         progress.started("lab-01/one", "It serves.")
         progress.finished(result("two", 1, "It swaps.", 40, Verdict.PASSED))
     text = stream.getvalue()
@@ -126,13 +139,23 @@ def test_progress_on_a_terminal_shows_what_runs_and_leaves_nothing() -> None:
 
 
 def test_progress_gives_the_cursor_back_after_ctrl_c() -> None:
-    stream = io.StringIO()
+    stream = Terminal()
     with (
         pytest.raises(KeyboardInterrupt),
-        Progress(1, Console(file=stream, width=80, force_terminal=True, legacy_windows=False)),
+        Progress(1, Console(file=stream, width=80, legacy_windows=False)),
     ):
         raise KeyboardInterrupt
     assert "\x1b[?25h" in stream.getvalue()
+
+
+def test_progress_in_a_pipe_is_never_redrawn_even_with_colours_forced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = io.StringIO()
+    with Progress(1, Console(file=stream, width=80)) as progress:
+        progress.started("lab-01/one", "It serves.")
+    assert stream.getvalue() == ""
 
 
 def test_a_check_that_is_tried_again_counts_once() -> None:
