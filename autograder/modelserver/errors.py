@@ -1,8 +1,8 @@
 """What can go wrong, as TensorFlow Serving reports it: a canonical code and a text.
 
-    ModelServerError            base: anything this server reports
-    ├── StatusError             one canonical status: what REST and gRPC clients receive
-    └── StartError              the server cannot start; ends the process with exit code 255
+ModelServerError            base: anything this server reports
+├── StatusError             one canonical status: what REST and gRPC clients receive
+└── StartError              the server cannot start; ends the process with exit code 255
 """
 
 from __future__ import annotations

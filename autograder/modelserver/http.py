@@ -63,15 +63,20 @@ Handler = Callable[[Head, bytes], "Response | Awaitable[Response]"]
 class _Refused(Exception):
     """The bytes are no request; answered with an error page."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, method: str = "GET") -> None:
         self.status = status
+        self.method = method
 
 
 def error_page(status: int) -> Response:
     """libevent's own error page."""
     title = f"{status} {REASONS[status]}"
-    body = f"<HTML><HEAD>\n<TITLE>{title}</TITLE>\n</HEAD><BODY>\n<H1>{REASONS[status]}</H1>\n</BODY></HTML>\n"
-    return Response(status, body.encode(), (("Content-Type", "text/html"), ("Connection", "close")), close=True)
+    body = (
+        f"<HTML><HEAD>\n<TITLE>{title}</TITLE>\n</HEAD><BODY>\n<H1>{REASONS[status]}</H1>\n</BODY></HTML>\n"
+    )
+    return Response(
+        status, body.encode(), (("Content-Type", "text/html"), ("Connection", "close")), close=True
+    )
 
 
 def parse_head(head: bytes) -> Head:
@@ -101,7 +106,7 @@ def parse_head(head: bytes) -> Head:
         last = name.lower()
         headers.setdefault(last, value.strip())
     if method not in METHODS:
-        raise _Refused(501)
+        raise _Refused(501, method)
     result = Head(method, target, (int(version[1]), int(version[2])), headers)
     _read_framing(result)
     return result
@@ -233,7 +238,7 @@ class Connection(asyncio.Protocol):
                 assert head is not None
                 self._answer(head, _unzip(body) if head.gzipped else body)
         except _Refused as refusal:
-            self._send(Head("GET", "/"), error_page(refusal.status))
+            self._send(Head(refusal.method, "/"), error_page(refusal.status))
 
     def _take_head(self) -> bool:
         buffer = self._buffer
@@ -323,7 +328,7 @@ class Connection(asyncio.Protocol):
         if head.version == (1, 1):
             lines.append(f"Date: {self._server.clock.date()}\r\n")
         if head.version == (1, 1) or head.keep_alive:
-            if head.method != "HEAD":
+            if head.method not in ("HEAD", "CONNECT"):
                 lines.append(f"Content-Length: {len(response.body)}\r\n")
             if head.version == (1, 0):
                 lines.append("Connection: keep-alive\r\n")

@@ -6,7 +6,7 @@ Each function checks the signature as TensorFlow Serving does, runs it and check
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from .errors import Code, StatusError, invalid_argument
@@ -19,12 +19,16 @@ CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
 REGRESS_METHOD: Final = "tensorflow/serving/regress"
 PREDICT_METHOD: Final = "tensorflow/serving/predict"
 
-Run = Callable[[Servable, Signature, dict[str, Any], tuple[str, ...], RunMode], dict[str, Tensor]]
+Run = Callable[[Servable, Signature, dict[str, Tensor], tuple[str, ...], RunMode], dict[str, Tensor]]
 """Runs a signature: straight in its session, or through a batch queue."""
 
 
 def run_session(
-    servable: Servable, signature: Signature, inputs: dict[str, Any], outputs: tuple[str, ...], mode: RunMode
+    servable: Servable,
+    signature: Signature,
+    inputs: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    mode: RunMode,
 ) -> dict[str, Tensor]:
     """A `Run` without batching."""
     return servable.run(signature, inputs, outputs, mode)
@@ -59,9 +63,12 @@ class Inference:
                 f"Expected prediction signature method_name to be one of {{{PREDICT_METHOD}, {CLASSIFY_METHOD},"
                 f" {REGRESS_METHOD}}}. Was: {signature.method_name}",
             )
-        _check_inputs(signature, inputs)
+        tensors = {
+            alias: value if type(value) is Tensor else servable.tensor(alias, value)
+            for alias, value in _complete_inputs(signature, inputs).items()
+        }
         outputs = _filtered_outputs(signature, output_filter) if output_filter else signature.outputs
-        return self._timed(servable, signature, inputs, outputs, mode, "Predict")
+        return self._timed(servable, signature, tensors, outputs, mode, "Predict")
 
     def classify(
         self, servable: Servable, signature: Signature, examples: Sequence[bytes], mode: RunMode
@@ -129,7 +136,7 @@ class Inference:
         return self._timed(servable, signature, inputs, outputs, mode, api)
 
     def _timed(
-        self, servable: Servable, signature: Signature, inputs: dict[str, Any], outputs: tuple[str, ...],
+        self, servable: Servable, signature: Signature, inputs: dict[str, Tensor], outputs: tuple[str, ...],
         mode: RunMode, api: str,
     ) -> dict[str, Tensor]:  # fmt: skip
         start = time.perf_counter()
@@ -140,17 +147,12 @@ class Inference:
         return results
 
 
-def input_size(inputs: Mapping[str, Any]) -> int:
+def input_size(inputs: Mapping[str, Tensor]) -> int:
     """The size of a request's inputs in bytes."""
-    size = 0
-    for value in inputs.values():
-        if not isinstance(value, Tensor):
-            size += value.ByteSize()
-        elif isinstance(value.data, bytes):
-            size += len(value.data)
-        else:
-            size += sum(map(len, value.data))
-    return size
+    return sum(
+        len(tensor.data) if type(tensor.data) is bytes else sum(map(len, tensor.data))  # type: ignore[arg-type]
+        for tensor in inputs.values()
+    )
 
 
 def example_signature(servable: Servable, name: str) -> Signature:
@@ -166,21 +168,41 @@ def example_signature(servable: Servable, name: str) -> Signature:
     return found
 
 
-def _check_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
+def _complete_inputs(signature: Signature, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs with the signature's defaults for those that are not given.
+
+    Raises:
+        StatusError: too many, too few or unknown ones.
+    """
     given, wanted = inputs.keys(), signature.inputs.keys()
     if given == wanted:
-        return
-    if len(given) == len(wanted):
-        alias = min(given - wanted)
+        return inputs
+    defaults = signature.definition.defaults
+    if len(given) > len(wanted) or (len(given) < len(wanted) and not defaults):
         raise invalid_argument(
-            f"input tensor alias not found in signature: {alias}. Inputs expected to be in the set"
-            f" {{{','.join(sorted(wanted))}}}."
+            f"input size does not match signature: {len(given)}!={len(wanted)} len({{{_joined(given)}}}) !="
+            f" len({{{_joined(wanted)}}}). Sent extra: {{{_joined(given - wanted)}}}. Missing but required:"
+            f" {{{_joined(wanted - given)}}}."
         )
-    raise invalid_argument(
-        f"input size does not match signature: {len(given)}!={len(wanted)} len({{{','.join(sorted(given))}}}) !="
-        f" len({{{','.join(sorted(wanted))}}}). Sent extra: {{{','.join(sorted(given - wanted))}}}. Missing but"
-        f" required: {{{','.join(sorted(wanted - given))}}}."
-    )
+    complete = {}
+    for alias in signature.inputs:
+        if alias not in inputs and alias not in defaults:
+            raise invalid_argument(
+                f"Signature input alias: {alias}(feed name: {signature.definition.inputs[alias].name}) not found in"
+                f" request and no default value provided. Inputs expected to be in the request {{{_joined(given)}}},"
+                f" or default input alias set: {_joined(defaults)}"
+            )
+        complete[alias] = inputs[alias] if alias in inputs else defaults[alias]
+    if given - wanted:
+        raise invalid_argument(
+            f"Inputs contains invalid name. Used request inputs: {_joined(given & wanted)}, request input:"
+            f" {_joined(given)}"
+        )
+    return complete
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ",".join(sorted(names))
 
 
 def _filtered_outputs(signature: Signature, output_filter: Sequence[str]) -> tuple[str, ...]:
@@ -197,16 +219,22 @@ def _filtered_outputs(signature: Signature, output_filter: Sequence[str]) -> tup
     return tuple(seen)
 
 
-def _classifications(classes: Tensor | None, scores: Tensor | None, count: int) -> list[list[tuple[bytes, float]]]:
+def _classifications(
+    classes: Tensor | None, scores: Tensor | None, count: int
+) -> list[list[tuple[bytes, float]]]:
     for what, tensor, dtype, type_name in (
         ("classes", classes, STRING, "DT_STRING"), ("scores", scores, FLOAT, "DT_FLOAT"),
     ):  # fmt: skip
         if tensor is None:
             continue
         if len(tensor.shape) != 2:
-            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}")
+            raise invalid_argument(
+                f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}"
+            )
         if tensor.dtype is not dtype:
-            raise invalid_argument(f"Expected {what} Tensor of {type_name}. Got: DT_{tensor.dtype.name.upper()}")
+            raise invalid_argument(
+                f"Expected {what} Tensor of {type_name}. Got: DT_{tensor.dtype.name.upper()}"
+            )
         if tensor.shape[0] != count:
             raise invalid_argument(f"Expected {what} output batch size of {count}. Got: {tensor.shape[0]}")
     if classes is not None and scores is not None and classes.shape[1] != scores.shape[1]:
@@ -229,7 +257,9 @@ def _regressions(output: Tensor, count: int) -> list[float]:
             f" {_shape_text(output)}"
         )
     if output.shape[0] != count:
-        raise invalid_argument(f"Input batch size did not match output batch size: {count} vs. {output.shape[0]}")
+        raise invalid_argument(
+            f"Input batch size did not match output batch size: {count} vs. {output.shape[0]}"
+        )
     if output.dtype is not FLOAT:
         raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: DT_{output.dtype.name.upper()}")
     return list(output.values())

@@ -33,8 +33,21 @@ MISSING: Final = object()
 
 _SPACE: Final = re.compile(rb"[ \t\n\r]*")
 _PLAIN: Final = re.compile(rb'[^"\\\x00-\x1f]*')
-_ESCAPES: Final = {0x22: '"', 0x5C: "\\", 0x2F: "/", 0x62: "\b", 0x66: "\f", 0x6E: "\n", 0x72: "\r", 0x74: "\t"}
-_WORDS: Final[dict[int, tuple[bytes, Any]]] = {0x6E: (b"null", None), 0x74: (b"true", True), 0x66: (b"false", False)}
+_ESCAPES: Final = {
+    0x22: '"',
+    0x5C: "\\",
+    0x2F: "/",
+    0x62: "\b",
+    0x66: "\f",
+    0x6E: "\n",
+    0x72: "\r",
+    0x74: "\t",
+}
+_WORDS: Final[dict[int, tuple[bytes, Any]]] = {
+    0x6E: (b"null", None),
+    0x74: (b"true", True),
+    0x66: (b"false", False),
+}
 _DIGITS: Final = frozenset(b"0123456789")
 _BOM: Final = b"\xef\xbb\xbf"
 

@@ -182,7 +182,9 @@ class Manager:
             ]
         if failed:
             reasons = "".join(f"{{{entry} due to error: {entry.error}}}, " for entry in failed)
-            raise StatusError(Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {{{reasons}}}")
+            raise StatusError(
+                Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {{{reasons}}}"
+            )
 
     def stop(self) -> None:
         """Ends all waiting and retrying; what serves goes on serving."""
@@ -209,7 +211,9 @@ class Manager:
     def _manage(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or any(map(_next_steps, self._versions.values())))
+                self._changed.wait_for(
+                    lambda: self._stopped or any(map(_next_steps, self._versions.values()))
+                )
                 initial = self._initial
             # The real server's manager looks ten times a second, so START can be seen; only the start hurries.
             if self._stopping.wait(0 if initial else _TICK_SECONDS):
@@ -312,7 +316,11 @@ def _next_steps(versions: Mapping[int, _Version]) -> list[_Version]:
     nothing is wanted at all.
     """
     wanted = [entry for entry in versions.values() if entry.aspired]
-    loads = sorted((entry for entry in wanted if entry.state == State.START), key=lambda entry: -entry.version)
+    loads = sorted(
+        (entry for entry in wanted if entry.state == State.START), key=lambda entry: -entry.version
+    )
     if wanted and not any(entry.state == State.AVAILABLE for entry in wanted):
         return loads
-    return loads + [entry for entry in versions.values() if not entry.aspired and entry.state == State.AVAILABLE]
+    return loads + [
+        entry for entry in versions.values() if not entry.aspired and entry.state == State.AVAILABLE
+    ]

@@ -72,7 +72,9 @@ class Histogram:
     def lines(self) -> Iterable[str]:
         """The samples."""
         with self._lock:
-            samples = [(labels, list(counts), total[0]) for labels, (counts, total) in sorted(self._values.items())]
+            samples = [
+                (labels, list(counts), total[0]) for labels, (counts, total) in sorted(self._values.items())
+            ]
         for values, counts, total in samples:
             text = _label_text(self._labels, values)
             comma = "," if text else ""
@@ -109,9 +111,13 @@ class Metrics:
         self.request_latency = Histogram(
             f"{_SERVING}request_latency", _LATENCY, ("model_name", "API", "entrypoint")
         )
-        self.runtime_latency = Histogram(f"{_SERVING}runtime_latency", _LATENCY, ("model_name", "API", "runtime"))
+        self.runtime_latency = Histogram(
+            f"{_SERVING}runtime_latency", _LATENCY, ("model_name", "API", "runtime")
+        )
         self.example_count = Counter(f"{_SERVING}request_example_count_total", ("model",))
-        self.example_counts = Histogram(f"{_SERVING}request_example_counts", exponential(1, 2, 11), ("model",))
+        self.example_counts = Histogram(
+            f"{_SERVING}request_example_counts", exponential(1, 2, 11), ("model",)
+        )
         self.warmup_latency = Histogram(f"{_SERVING}model_warmup_latency", _LATENCY, ("model_path", "status"))
         self.warmup_records = Counter(f"{_SERVING}model_warmup_records_read", ("model_path",))
         self.load_attempts = Counter(f"{saved_model}load_attempt_count", ("model_path", "status"))

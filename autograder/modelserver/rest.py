@@ -29,7 +29,8 @@ from .servable import Servable, Signature
 from .session import RunMode
 
 _PREDICTION: Final = re.compile(
-    r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)", re.IGNORECASE
+    r"/v1/models/([^/:]+)(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)",
+    re.IGNORECASE,
 )
 _MODEL: Final = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?(?:/(metadata))?", re.IGNORECASE
@@ -147,7 +148,11 @@ class RestApi:
     def _failed(self, target: _Target, error: StatusError) -> Response:
         self._metrics.request_count.add(target.model, error.code.name)
         # A version that is no int64 is refused before the real server has a body to fill.
-        body = b"" if error.message == target.problem and target.verb is not None else error_document(error.message)
+        body = (
+            b""
+            if error.message == target.problem and target.verb is not None
+            else error_document(error.message)
+        )
         return Response(HTTP_STATUS[error.code], body, self._headers)
 
     def _about_model(self, target: _Target) -> bytes:
@@ -205,7 +210,9 @@ class RestApi:
     async def _in_pool(self, work: Callable[..., Response], *arguments: Any) -> Response:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    def _finish(self, target: _Target, pending: tuple[Servable, Signature, PredictInput], start: float) -> Response:
+    def _finish(
+        self, target: _Target, pending: tuple[Servable, Signature, PredictInput], start: float
+    ) -> Response:
         """Runs a parsed request, in a thread of the pool."""
         servable, signature, request = pending
         try:
@@ -218,7 +225,10 @@ class RestApi:
 
     def _complete(self, target: _Target, body: bytes) -> Response:
         """Parses and runs a request, in a thread of the pool."""
-        return self._answer(target, lambda: self._examples(target, body) if target.verb != "predict" else self._predict(target, body))
+        return self._answer(
+            target,
+            lambda: self._examples(target, body) if target.verb != "predict" else self._predict(target, body),
+        )
 
     def _predict(self, target: _Target, body: bytes) -> bytes:
         held: list[Servable] = []
@@ -241,7 +251,9 @@ class RestApi:
                 return jsonout.classifications(
                     self._inference.classify(servable, signature, examples, self._pool_mode)
                 )
-            return jsonout.regressions(self._inference.regress(servable, signature, examples, self._pool_mode))
+            return jsonout.regressions(
+                self._inference.regress(servable, signature, examples, self._pool_mode)
+            )
         finally:
             servable.release()
 
@@ -272,5 +284,3 @@ def _with_version(verb: str, model: str, version: str | None, label: str | None)
         return _Target(verb, problem=f"Failed to convert version: {version} to numeric.")
     wanted = unquote(label, errors="surrogateescape") if label is not None else None
     return _Target(verb, name, int(version) if version is not None else None, wanted)
-
-

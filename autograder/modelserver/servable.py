@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from .capi import TensorFlow
 from .config import public_text, real_path
 from .errors import StatusError, invalid_argument, not_found
 from .session import RunMode, Runner, Session, SessionConfig
-from .tensor import Tensor
+from .tensor import Tensor, tensor_from_library, tensor_from_proto
 
 DEFAULT_SIGNATURE: Final = "serving_default"
 """The signature that a request means when it names none."""
@@ -27,7 +27,9 @@ class Signature:
         self.name = name
         self.definition = definition
         self.method_name: str = definition.method_name
-        self.inputs: dict[str, int] = {alias: definition.inputs[alias].dtype for alias in sorted(definition.inputs)}
+        self.inputs: dict[str, int] = {
+            alias: definition.inputs[alias].dtype for alias in sorted(definition.inputs)
+        }
         self.outputs: tuple[str, ...] = tuple(sorted(definition.outputs))
         self._runners: dict[tuple[tuple[str, ...], tuple[str, ...]], Runner] = {}
         self._runs = 0
@@ -63,13 +65,20 @@ class Servable:
     """A loaded version. It is in use between `acquire` and `release`, and `unload` waits for its users."""
 
     def __init__(
-        self, tensorflow: TensorFlow, name: str, version: int, path: str, tags: Sequence[str], config: SessionConfig
+        self,
+        tensorflow: TensorFlow,
+        name: str,
+        version: int,
+        path: str,
+        tags: Sequence[str],
+        config: SessionConfig,
     ) -> None:
         """Loads the SavedModel in `path`.
 
         Raises:
             StatusError: TensorFlow's reason, in the words of TensorFlow Serving.
         """
+        self._tensorflow = tensorflow
         self.name = name
         self.version = version
         self.path = path
@@ -87,6 +96,7 @@ class Servable:
             alias: Signature(alias, definition) for alias, definition in self.session.signatures.items()
         }
         self.inline_allowed = self.session.time_is_bounded
+        self.on_unload: Callable[[Servable], None] | None = None
         self._users = 0
         self._closed = False
         self._idle = threading.Condition(threading.Lock())
@@ -99,13 +109,15 @@ class Servable:
         """
         found = self.signatures.get(name or DEFAULT_SIGNATURE)
         if found is None:
-            raise invalid_argument(f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def')
+            raise invalid_argument(
+                f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
+            )
         return found
 
     def run(
-        self, signature: Signature, inputs: dict[str, Tensor | Any], outputs: tuple[str, ...], mode: RunMode
+        self, signature: Signature, inputs: dict[str, Tensor], outputs: tuple[str, ...], mode: RunMode
     ) -> dict[str, Tensor]:
-        """Runs `signature` on a Tensor or TensorProto for each input, for these of its outputs.
+        """Runs `signature` on a tensor for each input, for these of its outputs.
 
         Raises:
             StatusError: the graph's own error.
@@ -113,6 +125,21 @@ class Servable:
         runner = signature.runner(self.session, tuple(inputs), outputs)
         values = self.session.run(runner, list(inputs.values()), mode)
         return dict(zip(outputs, values, strict=True))
+
+    def tensor(self, alias: str, proto: Any) -> Tensor:
+        """The TensorProto given for the input `alias` as a tensor.
+
+        Raises:
+            StatusError: TensorFlow can't read it.
+        """
+        try:
+            handle = tensor_from_proto(self._tensorflow, proto)
+        except StatusError:
+            raise invalid_argument(f"tensor parsing error: {alias}") from None
+        try:
+            return tensor_from_library(self._tensorflow, handle)
+        finally:
+            self._tensorflow.delete_tensor(handle)
 
     def acquire(self) -> bool:
         """Counts one more user; False if the version is being unloaded."""
@@ -134,4 +161,6 @@ class Servable:
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: not self._users)
+        if self.on_unload is not None:
+            self.on_unload(self)
         self.session.close()

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from . import TFSERVING_VERSION, config, logs, protos
+from .batching import BatchScheduler, check_parameters
 from .capi import TensorFlow, library_version
 from .config import BatchingParameters, ModelConfig, Monitoring
 from .errors import Code, StatusError, invalid_argument
@@ -26,9 +27,14 @@ from .inference import Inference
 from .manager import Manager
 from .metrics import Metrics
 from .rest import RestApi
-from .servable import Servable
-from .session import SessionConfig
+from .servable import Servable, Signature
+from .session import RunMode, SessionConfig
 from .storage import Storage
+from .tensor import Tensor
+from .warmup import warm_up
+
+_GRACE_SECONDS: Final = 30.0
+"""How long running gRPC calls may take to finish after SIGTERM."""
 
 _SERVER: Final = "tensorflow_serving/model_servers/server.cc"
 
@@ -60,8 +66,9 @@ class Server:
         self._session_config = self._read_session_config()
         self._batching = self._read_batching()
         self.metrics = Metrics(batching=self._batching is not None)
+        self._scheduler: BatchScheduler | None = None
         self.inference = Inference(
-            self.metrics, check_method_names=flags.on("enable_signature_method_name_check")
+            self.metrics, self._run, check_method_names=flags.on("enable_signature_method_name_check")
         )
         self._tags = flags.text("saved_model_tags").split(",")
         self._tensorflow: TensorFlow | None = None
@@ -89,7 +96,8 @@ class Server:
 
     def _read_session_config(self) -> SessionConfig:
         session, intra, inter = (
-            self._flags.number(f"tensorflow_{kind}_parallelism") for kind in ("session", "intra_op", "inter_op")
+            self._flags.number(f"tensorflow_{kind}_parallelism")
+            for kind in ("session", "intra_op", "inter_op")
         )
         if session and (intra or inter):
             raise invalid_argument(
@@ -115,6 +123,19 @@ class Server:
 
     # Models.
 
+    def _run(
+        self,
+        servable: Servable,
+        signature: Signature,
+        inputs: dict[str, Tensor],
+        outputs: tuple[str, ...],
+        mode: RunMode,
+    ) -> dict[str, Tensor]:
+        """Runs a request: in its session, or through the batch queues."""
+        if self._scheduler is None:
+            return servable.run(signature, inputs, outputs, mode)
+        return self._scheduler.run(servable, signature, inputs, outputs, mode)
+
     def _load(self, name: str, version: int, path: str) -> Servable:
         assert self._tensorflow is not None
         start = time.perf_counter()
@@ -125,6 +146,21 @@ class Server:
             raise
         self.metrics.load_attempts.add(path, "success")
         self.metrics.load_latency.add(path, amount=int((time.perf_counter() - start) * 1e6))
+        try:
+            if self._batching is not None:
+                check_parameters(self._batching)
+            if self._flags.on("enable_model_warmup"):
+                warm_up(
+                    servable,
+                    self.inference,
+                    self.metrics,
+                    self._flags.number("num_request_iterations_for_warmup"),
+                )
+        except StatusError:
+            servable.unload()
+            raise
+        if self._scheduler is not None:
+            servable.on_unload = self._scheduler.forget
         return servable
 
     def reload(self, message: Any) -> None:
@@ -157,6 +193,8 @@ class Server:
         for entry in configs:
             logs.absl_log("I", "server_core.cc:645", f" (Re-)adding model: {entry.name}")
         config.check_platforms(configs)
+        if self._batching is not None and self._scheduler is None:
+            self._scheduler = BatchScheduler(self._batching, self.metrics)
         self._storage.watch(configs)
         self.manager.wait_until_available([entry.name for entry in configs])
         self.manager.set_labels(labels)
@@ -167,14 +205,20 @@ class Server:
         wait = self._flags.number("model_config_file_poll_wait_seconds")
         while not self._stop.wait(wait):
             try:
-                message = config.read_message(self._flags.text("model_config_file"), protos.ModelServerConfig())
+                message = config.read_message(
+                    self._flags.text("model_config_file"), protos.ModelServerConfig()
+                )
             except StatusError as error:
                 logs.log("E", f"{_SERVER}:126", f"Failed to read ModelServerConfig file: {error.message}")
                 continue
             try:
                 self.reload(message)
             except StatusError as error:
-                logs.log("E", f"{_SERVER}:133", f"PollFilesystemAndReloadConfig failed to ReloadConfig: {error.message}")
+                logs.log(
+                    "E",
+                    f"{_SERVER}:133",
+                    f"PollFilesystemAndReloadConfig failed to ReloadConfig: {error.message}",
+                )
 
     # Start and end.
 
@@ -207,15 +251,43 @@ class Server:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if self._flags.number("model_config_file_poll_wait_seconds") > 0 and self._flags.text("model_config_file"):
+        if self._flags.number("model_config_file_poll_wait_seconds") > 0 and self._flags.text(
+            "model_config_file"
+        ):
             threading.Thread(target=self._poll_config, name="config_poll", daemon=True).start()
         async with contextlib.AsyncExitStack() as stack:
+            self._open_grpc(stack)
             await self._open_rest(stack)
             await stop.wait()
             self._stop.set()
             self._storage.stop()
             self.manager.stop()
         return 0
+
+    def _open_grpc(self, stack: contextlib.AsyncExitStack) -> None:
+        from .grpc_server import GrpcServer  # slow to import: after the models have loaded
+
+        flags = self._flags
+        grpc_server = GrpcServer(
+            self.manager, self.inference, self.metrics, self.reload,
+            threads=flags.number("grpc_max_threads"),
+            channel_arguments=flags.text("grpc_channel_arguments"),
+            as_content=flags.on("enable_serialization_as_tensor_content"),
+            health=flags.on("enable_grpc_healthcheck_service"),
+        )  # fmt: skip
+        port, path = flags.number("port"), flags.text("grpc_socket_path")
+        if port:
+            grpc_server.open(f"[::]:{port}" if socket.has_ipv6 and _has_ipv6() else f"0.0.0.0:{port}")
+        if path:
+            grpc_server.open(f"unix:{path}")
+        grpc_server.start()
+        if port:
+            logs.log("I", f"{_SERVER}:329", f"Running gRPC ModelServer at 0.0.0.0:{port} ...")
+
+        async def close() -> None:
+            await asyncio.get_running_loop().run_in_executor(None, grpc_server.stop, _GRACE_SECONDS)
+
+        stack.push_async_callback(close)
 
     def _monitoring(self) -> Monitoring | None:
         """What to monitor; None if the file is broken, which costs the real server its REST port."""
@@ -267,6 +339,16 @@ class Server:
         stack.push_async_callback(close)
 
 
+def _has_ipv6() -> bool:
+    """Whether this machine can listen on IPv6 (in a sandbox there may be none)."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def _listen(port: int) -> socket.socket | None:
     """A listening socket on every address, IPv6 included where there is IPv6; None if the port is taken."""
     for family, address in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
@@ -292,7 +374,9 @@ def _listen(port: int) -> socket.socket | None:
 @contextlib.contextmanager
 def _signals(stop: Callable[[], object]) -> Any:
     """While models load: SIGTERM and SIGINT end the waiting."""
-    previous = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {
+        number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield
     finally:

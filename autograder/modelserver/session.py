@@ -14,9 +14,19 @@ from typing import Any, Final
 from .capi import TensorFlow, TFOutput, bytes_buffer, release_memory
 from .errors import Code, StatusError, not_found
 from .protos import ConfigProto, MetaGraphDef, RunOptions
-from .tensor import Tensor, tensor_from_library, tensor_from_proto
+from .tensor import Tensor, tensor_from_library
 
-_DATA_DEPENDENT: Final = ("While", "For", "Enter", "NextIteration", "Dequeue", "Barrier", "PyFunc", "Stage", "Take")
+_DATA_DEPENDENT: Final = (
+    "While",
+    "For",
+    "Enter",
+    "NextIteration",
+    "Dequeue",
+    "Barrier",
+    "PyFunc",
+    "Stage",
+    "Take",
+)
 """Parts of the names of operations whose time depends on values, or which may wait for others."""
 
 _NULL: Final = None
@@ -116,11 +126,11 @@ class Session:
         """
         return Runner([self._resolve(name) for name in feeds], [self._resolve(name) for name in fetches])
 
-    def run(self, runner: Runner, inputs: Sequence[Tensor | Any], mode: RunMode) -> list[Tensor]:
+    def run(self, runner: Runner, inputs: Sequence[Tensor], mode: RunMode) -> list[Tensor]:
         """Runs the graph once.
 
         Args:
-            inputs: a Tensor or a TensorProto for each feed.
+            inputs: a tensor for each feed.
 
         Raises:
             StatusError: the graph's own error.
@@ -132,9 +142,7 @@ class Session:
         status = tensorflow.new_status()
         try:
             for index, value in enumerate(inputs):
-                feed_values[index] = (
-                    value.to_library(tensorflow) if type(value) is Tensor else tensor_from_proto(tensorflow, value)
-                )
+                feed_values[index] = value.to_library(tensorflow)
             tensorflow.session_run(
                 self._handle, mode.pointer, runner.feeds, feed_values, runner.feed_count,
                 runner.fetches, fetch_values, count, None, 0, None, status,

@@ -87,7 +87,7 @@ class _Parser:
             raise self._problem(f'Message type "{message.DESCRIPTOR.full_name}" has no field named "{name}".')
         if field.GetOptions().deprecated:
             self.warnings.append(
-                f"{self._now.line}:{self._now.column} (N = 1): text format contains deprecated field \"{name}\""
+                f'{self._now.line}:{self._now.column} (N = 1): text format contains deprecated field "{name}"'
             )
         if not field.is_repeated:
             if name in seen:
@@ -159,7 +159,9 @@ class _Parser:
             return (-1 if negative else 1) * float(self._advance().text.rstrip("fF"))
         unsigned = cpp in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64)
         bits = 32 if cpp in (field.CPPTYPE_UINT32, field.CPPTYPE_INT32) else 64
-        return self._integer(0 if unsigned else -(2 ** (bits - 1)), 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1)
+        return self._integer(
+            0 if unsigned else -(2 ** (bits - 1)), 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1
+        )
 
     def _integer(self, lowest: int, highest: int) -> int:
         negative = lowest < 0 and self._accept("-")

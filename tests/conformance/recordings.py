@@ -17,9 +17,7 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "recorded"
 _RELATIVE: Final = 1e-6
-_INTERNAL: Final = re.compile(
-    r"\{\{[^}]*\}\}|__inference_\w+|0x[0-9a-f]+|\w+\.cc:\d+|localhost/\w+"
-)
+_INTERNAL: Final = re.compile(r"\{\{[^}]*\}\}|__inference_\w+|0x[0-9a-f]+|\w+\.cc:\d+|localhost/\w+")
 """Names of nodes and functions, addresses, source lines, resources: not the same in any two sessions."""
 
 
@@ -105,7 +103,11 @@ def differences(recorded: dict[str, Any], status: int, headers: dict[str, str], 
     if status != recorded["status"]:
         found.append(f"status {status} instead of {recorded['status']}")
     expected_headers = {name.lower(): value for name, value in recorded["headers"]}
-    for name in ("content-type", "connection", *(name for name in expected_headers if name.startswith("access-"))):
+    for name in (
+        "content-type",
+        "connection",
+        *(name for name in expected_headers if name.startswith("access-")),
+    ):
         if headers.get(name) != expected_headers.get(name):
             found.append(f"{name}: {headers.get(name)!r} instead of {expected_headers.get(name)!r}")
     if ("content-length" in headers) != ("content-length" in expected_headers):

@@ -57,7 +57,14 @@ def _base_paths(world: World) -> None:
 def _requests() -> list[Recording]:
     chosen = [
         recording
-        for file in ("s1_one_input", "s2_multi", "s3_classify_regress", "s4_keras", "s6_monitoring", "s7_batching")
+        for file in (
+            "s1_one_input",
+            "s2_multi",
+            "s3_classify_regress",
+            "s4_keras",
+            "s6_monitoring",
+            "s7_batching",
+        )
         for recording in recordings(file)
         if recording.is_request and "metrics" not in recording.name
     ]
