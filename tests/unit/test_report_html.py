@@ -180,3 +180,11 @@ def test_code_in_a_finding_is_set_as_code_and_still_escaped() -> None:
     first = realistic().results[5].model_copy(update={"finding": said})
     source = render_html(realistic().model_copy(update={"results": (first,)}))
     assert "<code>&lt;b&gt;</code> is <code>timeout=1</code>" in source
+
+
+def test_a_passed_check_folds_all_its_evidence_in_one() -> None:
+    evidence = (Evidence(title="First", text="1"), Evidence(title="Second", text="2"))
+    first = realistic().results[0].model_copy(update={"evidence": evidence})
+    source = render_html(realistic().model_copy(update={"results": (first,)}))
+    assert source.count("<summary>") == 2  # this one, and how it was graded
+    assert "<h3>Second</h3>" in source
