@@ -142,9 +142,7 @@ def _python(machine: Machine) -> Finding:
     if machine.python < OLDEST_PYTHON:
         wanted = ".".join(map(str, OLDEST_PYTHON))
         mend = machine.install(f"python{wanted} python{wanted}-venv", f"python{wanted}", f"python@{wanted}")
-        return Finding(
-            "Python", "problem", f"This is Python {version}; the course needs {wanted} or later.", mend
-        )
+        return Finding("Python", "problem", f"This is Python {version}; the course needs {wanted} or later.", mend)
     return Finding("Python", "ok", f"Python {version}.")
 
 
@@ -153,18 +151,14 @@ def _environment(machine: Machine) -> Iterator[Finding]:
         yield Finding("Environment", "note", "Not made yet; make lab-01 makes it.", "make setup")
         if not machine.which("uv") and util.find_spec("ensurepip") is None:
             mend = machine.install("python3-venv", "python3-pip")
-            yield Finding(
-                "Environment", "problem", "Python can't make environments here: ensurepip is missing.", mend
-            )
+            yield Finding("Environment", "problem", "Python can't make environments here: ensurepip is missing.", mend)
         return
     code, said = machine.run(
         str(machine.venv / "bin" / "python"), "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"
     )
     if code:
         reason = said.splitlines()[-1] if said else f"exit code {code}"
-        yield Finding(
-            "Environment", "problem", f"Its Python does not run: {reason}", "rm -rf .venv && make setup"
-        )
+        yield Finding("Environment", "problem", f"Its Python does not run: {reason}", "rm -rf .venv && make setup")
         return
     yield _packages(machine, said)
 
@@ -180,9 +174,7 @@ def _packages(machine: Machine, python: str) -> Finding:
             if not found[3]:  # no marker: needed on every machine
                 everywhere.add(name)
     folders = [str(path) for path in machine.venv.glob("lib/python*/site-packages")]
-    installed = {
-        _normal(known.metadata["Name"]): known.version for known in metadata.distributions(path=folders)
-    }
+    installed = {_normal(known.metadata["Name"]): known.version for known in metadata.distributions(path=folders)}
     missing = sorted(everywhere - installed.keys())
     changed = sorted(name for name in pinned.keys() & installed.keys() if installed[name] not in pinned[name])
     if missing:
@@ -191,9 +183,7 @@ def _packages(machine: Machine, python: str) -> Finding:
     if changed:
         said = f"Other versions than in requirements.lock: {_some(changed)}."
         return Finding("Environment", "note", said, "make setup")
-    return Finding(
-        "Environment", "ok", f"Python {python}, {len(installed)} packages, in step with requirements.lock."
-    )
+    return Finding("Environment", "ok", f"Python {python}, {len(installed)} packages, in step with requirements.lock.")
 
 
 def _tools(machine: Machine) -> Iterator[Finding]:
@@ -205,14 +195,10 @@ def _tools(machine: Machine) -> Iterator[Finding]:
             machine.install("make"),
         )
     if not machine.which("git"):
-        yield Finding(
-            "Tools", "note", "git is missing; it brings the course's updates.", machine.install("git")
-        )
+        yield Finding("Tools", "note", "git is missing; it brings the course's updates.", machine.install("git"))
     if not machine.which("uv"):
         mend = "brew install uv" if machine.system == "Darwin" else "pipx install uv"
-        yield Finding(
-            "Tools", "note", "uv is missing; with it the environment is made several times faster.", mend
-        )
+        yield Finding("Tools", "note", "uv is missing; with it the environment is made several times faster.", mend)
     if found := [name for name in ("make", "git", "uv") if machine.which(name)]:
         yield Finding("Tools", "ok", f"Found: {', '.join(found)}.")
 
@@ -236,9 +222,7 @@ def _memory(machine: Machine) -> Finding:
         return Finding("Memory", "ok", f"{said}.")
     state: State = "problem" if total < MEMORY_NEEDED else "note"
     mend = (
-        "In Windows: memory=8GB under [wsl2] in %UserProfile%\\.wslconfig, then wsl --shutdown"
-        if machine.wsl
-        else ""
+        "In Windows: memory=8GB under [wsl2] in %UserProfile%\\.wslconfig, then wsl --shutdown" if machine.wsl else ""
     )
     return Finding(
         "Memory", state, f"{said}; training and serving together want {MEMORY_COMFORTABLE // GIB} GiB.", mend
@@ -312,9 +296,7 @@ def _ports(machine: Machine, needed: tuple[int, ...]) -> Iterator[Finding]:
         elif held.yours:
             mend = f"kill {held.pid}"
         else:
-            mend = (
-                f"sudo ss -ltnp 'sport = :{port}'" if machine.system == "Linux" else f"sudo lsof -iTCP:{port}"
-            )
+            mend = f"sudo ss -ltnp 'sport = :{port}'" if machine.system == "Linux" else f"sudo lsof -iTCP:{port}"
         state: State = "problem" if port in needed else "note"
         yield Finding("Ports", state, f"Port {port} ({service}) is taken by {held}.", mend)
     if free:
@@ -324,9 +306,7 @@ def _ports(machine: Machine, needed: tuple[int, ...]) -> Iterator[Finding]:
 def _docker(machine: Machine) -> Iterator[Finding]:
     if not machine.which("docker"):
         mend = machine.install("docker.io", "moby-engine", "--cask docker")
-        yield Finding(
-            "Docker", "note", "Not found; the labs run without it, on the same systems as processes.", mend
-        )
+        yield Finding("Docker", "note", "Not found; the labs run without it, on the same systems as processes.", mend)
         return
     code, said = machine.run("docker", "version", "--format", "{{.Server.Version}}")
     if code:
@@ -364,9 +344,7 @@ def _server(machine: Machine, name: str, labs: str, flag: str, apt: str, dnf: st
         found = re.search(r"\d+(\.\d+)+", machine.run(path, flag)[1])
         return Finding(name, "ok", f"{found[0] if found else 'Found'}, for {labs} without Docker.")
     mend = machine.install(apt, dnf, name)
-    if (
-        mend and Path("/run/systemd/system").exists()
-    ):  # the package starts its own, on a port that the labs want
+    if mend and Path("/run/systemd/system").exists():  # the package starts its own, on a port that the labs want
         mend += f" && sudo systemctl disable --now {name}"
     return Finding(name, "note", f"Not found; needed for {labs} without Docker.", mend)
 

@@ -101,9 +101,7 @@ def _described(port: int, pid: int) -> Holder:
 def _taken(port: int) -> bool:
     """Whether the system refuses the port to a new server."""
     addresses = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
-    if (
-        sys.platform == "darwin"
-    ):  # where a server on all addresses does not stand in the way of one on loopback
+    if sys.platform == "darwin":  # where a server on all addresses does not stand in the way of one on loopback
         addresses.append((socket.AF_INET, "0.0.0.0"))
     return any(_refused(family, address, port) for family, address in addresses)
 

@@ -116,9 +116,7 @@ def _grouped(points: list[LoadPoint]) -> list[tuple[str, bool, list[LoadPoint]]]
             answers.setdefault(answered_by(point), []).append(point)
     groups = [(label, False, found) for label, found in answers.items()]
     if len(groups) > _MARKS:
-        rest = sorted(
-            (point for group in groups[_MARKS - 1 :] for point in group[2]), key=lambda point: point.at
-        )
+        rest = sorted((point for group in groups[_MARKS - 1 :] for point in group[2]), key=lambda point: point.at)
         groups = [*groups[: _MARKS - 1], (f"{len(groups) - _MARKS + 1} other answers", False, rest)]
     if failures := [point for point in points if point.failed]:
         groups.append(("failed", True, failures))

@@ -74,9 +74,7 @@ class Progress:
         self._began = time.monotonic()
         # FORCE_COLOR makes rich take a pipe for a terminal; a line that is redrawn still has no place in one.
         if self._console.is_interactive and self._console.file.isatty():
-            self._live = Live(
-                get_renderable=self._picture, console=self._console, transient=True, refresh_per_second=8
-            )
+            self._live = Live(get_renderable=self._picture, console=self._console, transient=True, refresh_per_second=8)
             self._live.start()
         return self
 
@@ -142,9 +140,7 @@ class Progress:
                 _text(console, f"{now - since:.0f} s", "dim"),
             )
         score = sum(result.score for result in finished)
-        status = (
-            f"{len(finished)} of {self._total} checks · {points(score)} so far · {now - self._began:.0f} s"
-        )
+        status = f"{len(finished)} of {self._total} checks · {points(score)} so far · {now - self._began:.0f} s"
         return Constrain(Group(rows, _text(console, status, "dim")), _WIDEST)
 
 

@@ -32,7 +32,7 @@ MARKS = {
     Verdict.PASSED: "✓",
     Verdict.FAILED: "✗",
     Verdict.BLOCKED: "…",
-    Verdict.NOT_RUN: "–",  # noqa: RUF001 a dash is the mark: nothing happened
+    Verdict.NOT_RUN: "–",
     Verdict.ERROR: "!",
 }
 ASCII_MARKS = {
@@ -47,9 +47,7 @@ ASCII_MARKS = {
 _KINDS = 5
 
 # ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), short escapes.
-_ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]"
-)
+_ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]")
 _NEWLINES = re.compile(r"\r+\n?")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 # What turns the direction of text, halves of characters, and two that are none.
@@ -142,9 +140,7 @@ def caveats(report: Report) -> tuple[str, ...]:
         )
     if missing := report.count(Verdict.NOT_RUN):
         lost = sum(result.points for result in report.results if result.verdict is Verdict.NOT_RUN)
-        said.append(
-            f"Not run here: {_checks(missing)} worth {points(lost)}, as this machine lacks what they need."
-        )
+        said.append(f"Not run here: {_checks(missing)} worth {points(lost)}, as this machine lacks what they need.")
     if not report.complete:
         said.append("These are the visible checks alone; the lab's grade comes from all of its checks.")
     return tuple(said)
@@ -152,11 +148,7 @@ def caveats(report: Report) -> tuple[str, ...]:
 
 def answered_by(point: LoadPoint) -> str:
     """Who answered a request that did not fail: ``version 12``, or the answer itself when it is no number."""
-    return (
-        f"version {point.answer}"
-        if point.answer.isascii() and point.answer.isdigit()
-        else plain(point.answer)
-    )
+    return f"version {point.answer}" if point.answer.isascii() and point.answer.isdigit() else plain(point.answer)
 
 
 def load_summary(evidence: Evidence) -> str:

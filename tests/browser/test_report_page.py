@@ -37,9 +37,7 @@ def test_the_page_shows_score_and_verdicts_and_asks_for_nothing(
     assert browser.requests == []
 
 
-def test_a_hostile_page_runs_nothing_and_asks_for_nothing(
-    browser: Browser, stored: Callable[[Report], Path]
-) -> None:
+def test_a_hostile_page_runs_nothing_and_asks_for_nothing(browser: Browser, stored: Callable[[Report], Path]) -> None:
     document = browser.dom(stored(hostile()))
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in document
     assert not re.search(r"<(script|img|iframe|object|embed)\b", document)

@@ -56,8 +56,7 @@ def load(count: int = 300, swap_at: float = 3.1, failures: int = 7) -> tuple[Loa
 def result(check: str, skill: int, title: str, points: int, verdict: Verdict, **more: object) -> Result:
     """One result of lab-01, by its short name."""
     return Result.model_validate(
-        {"check": f"lab-01/{check}", "skill": skill, "title": title, "points": points, "verdict": verdict}
-        | more
+        {"check": f"lab-01/{check}", "skill": skill, "title": title, "points": points, "verdict": verdict} | more
     )
 
 

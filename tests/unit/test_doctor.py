@@ -39,9 +39,7 @@ class Pretended(Machine):
     user: int = 1000
     free_disk: Callable[[Path], int] = lambda path: 50 * GIB
     holder: Callable[[int], Holder | None] = lambda port: None
-    programs: frozenset[str] = frozenset(
-        {"make", "git", "uv", "apt-get", "docker", "dockerd", "nginx", "prometheus"}
-    )
+    programs: frozenset[str] = frozenset({"make", "git", "uv", "apt-get", "docker", "dockerd", "nginx", "prometheus"})
     files: dict[str, str] = field(default_factory=lambda: {"/proc/meminfo": MEMINFO})
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
 
@@ -118,9 +116,7 @@ def test_a_missing_package_is_a_problem_unless_it_is_for_other_machines(course: 
 
 
 def test_a_changed_package_is_a_note(course: Path) -> None:
-    next((course / ".venv").rglob("numpy-2.4.6.dist-info/METADATA")).write_text(
-        "Name: numpy\nVersion: 1.26\n"
-    )
+    next((course / ".venv").rglob("numpy-2.4.6.dist-info/METADATA")).write_text("Name: numpy\nVersion: 1.26\n")
     (finding,) = found("Environment", Pretended(root=course))
     assert (finding.state, finding.mend) == ("note", "make setup")
     assert "numpy" in finding.said
@@ -181,9 +177,7 @@ def test_a_translated_python_on_a_mac_is_a_problem(course: Path) -> None:
         ("user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=15000"),
     ],
 )
-def test_namespaces_that_are_switched_off_are_switched_on(
-    course: Path, switch: str, value: str, mend: str
-) -> None:
+def test_namespaces_that_are_switched_off_are_switched_on(course: Path, switch: str, value: str, mend: str) -> None:
     files = {"/proc/meminfo": MEMINFO, f"/proc/sys/{switch}": f"{value}\n"}
     (finding,) = found("Sandbox", Pretended(root=course, files=files, answers={"unshare": (1, "")}))
     assert (finding.state, finding.mend) == ("note", mend)
@@ -233,9 +227,7 @@ def test_a_silent_engine_is_a_note_with_its_cure(course: Path, system: str, said
 
 
 def test_images_that_are_not_here_are_named(course: Path) -> None:
-    (_, finding) = found(
-        "Docker", Pretended(root=course, answers={"image ls": (0, "nginx\ngrafana/grafana")})
-    )
+    (_, finding) = found("Docker", Pretended(root=course, answers={"image ls": (0, "nginx\ngrafana/grafana")}))
     assert finding.said == "Images not here yet: prom/prometheus, tensorflow/serving."
 
 
@@ -254,9 +246,7 @@ def test_the_exit_code_is_0_with_notes_and_3_with_problems(monkeypatch: pytest.M
 
 def test_findings_are_printed_with_the_command_that_mends_them() -> None:
     stream = io.StringIO()
-    print_findings(
-        [Finding("Disk", "ok", "9 GiB free."), Finding("Docker", "note", "No.", "make it")], stream
-    )
+    print_findings([Finding("Disk", "ok", "9 GiB free."), Finding("Docker", "note", "No.", "make it")], stream)
     assert stream.getvalue() == (
         "✓ Disk    9 GiB free.\n• Docker  No.\n          → make it\n\nmake lab-01 can run here.\n"
     )

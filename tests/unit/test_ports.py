@@ -47,10 +47,7 @@ def test_a_server_on_ipv6_loopback_is_found() -> None:
 
 
 def test_the_message_names_program_pid_and_command() -> None:
-    code = (
-        "import socket; s = socket.create_server(('127.0.0.1', 0));"
-        "print(s.getsockname()[1], flush=True); s.accept()"
-    )
+    code = "import socket; s = socket.create_server(('127.0.0.1', 0));print(s.getsockname()[1], flush=True); s.accept()"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -13,9 +13,7 @@ from autograder.report import Report, Verdict
 from autograder.report.terminal import Progress, render
 
 
-def shown(
-    report: Report, width: int = 80, encoding: str = "utf-8", files: dict[str, Path] | None = None
-) -> str:
+def shown(report: Report, width: int = 80, encoding: str = "utf-8", files: dict[str, Path] | None = None) -> str:
     """What a pipe of that encoding gets."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, newline="")
@@ -48,7 +46,7 @@ def test_every_verdict_has_its_mark_and_its_points() -> None:
     assert "✗ Column format equals the model's own answer." in text
     assert "… So it does for a model with random weights. [blocked]" in text
     assert "! One models.config serves two models. [error]" in text
-    assert "– A watcher of the folder never sees half a version. [not run]" in text  # noqa: RUF001
+    assert "– A watcher of the folder never sees half a version. [not run]" in text
     assert "8/8" in text
     assert "0/10" in text
 
