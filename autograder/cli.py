@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     grade = commands.add_parser("grade", help="grade one submission and write its report")
     grade.set_defaults(run=run_grade)
     grade.add_argument("lab", metavar="LAB", help="lab-01, or lab-01-serving")
-    grade.add_argument("path", metavar="PATH", type=Path, help="the submission's folder")
+    grade.add_argument("path", metavar="PATH", type=Path, nargs="?", help="the submission's folder (default: labs/LAB)")
     grade.add_argument("--runtime", choices=RUNTIMES, default="auto", help="where the services run")
     grade.add_argument("--out", type=Path, metavar="DIR", help="where to write the report (default: reports/LAB)")
     grade.add_argument("--seed", type=seed, metavar="N", help="repeat a run: the seed stands in its report")
@@ -106,7 +106,7 @@ def run_grade(arguments: argparse.Namespace) -> int:
         with Progress(console=console) as progress:
             report = grade(
                 lab,
-                arguments.path,
+                arguments.path or lab.folder,
                 seed=arguments.seed,
                 visible=arguments.visible,
                 sandbox=not arguments.no_sandbox,

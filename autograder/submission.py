@@ -102,7 +102,7 @@ def _take_folder(source: int, target: Path, prefix: str, intake: Intake, first: 
         path = prefix + name
         problem = _name_problem(name)
         if problem:
-            intake.notes.append(f"{ascii(path)} was left out: {problem}.")
+            intake.notes.append(f"{path!a} was left out: {problem}.")
             continue
         if len(intake.files) >= MAX_FILES:
             intake.notes.append(f"“{path}” and what follows was left out: more than {MAX_FILES:,} files.")

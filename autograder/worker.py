@@ -11,21 +11,25 @@ import importlib
 import json
 import os
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Generator
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ConfigDict
 
 from autograder.checking import Check, EvidenceBox
+from autograder.checking.fixtures import BOX, CONTEXT, Context
 from autograder.errors import CheckFailed, CourseError, NotRun
 from autograder.lab import Lab
-from autograder.pods import LocalPod, Pod, Walls
+from autograder.pods import LocalPod, Walls
 from autograder.report import Finding, Result, Verdict
-from autograder.submission import Intake, fingerprint, take_in
+from autograder.schedule import Task, arrived, run_all
+from autograder.submission import fingerprint, take_in
 
 
 class Job(BaseModel):
@@ -65,50 +69,31 @@ class Wire:
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
         self._stream = os.fdopen(descriptor, "w", encoding="utf-8")
+        self._lock = threading.Lock()
 
     def send(self, **fields: Any) -> None:
-        self._stream.write(Event(**fields).model_dump_json(exclude_none=True) + "\n")
-        self._stream.flush()
+        line = Event(**fields).model_dump_json(exclude_none=True) + "\n"
+        with self._lock:
+            self._stream.write(line)
+            self._stream.flush()
 
 
-BOX = pytest.StashKey[EvidenceBox]()
+SIDE_BY_SIDE = 3  # checks at a time: most of them wait, and few machines have one core
 
 
 class Checks:
     """The pytest plugin: makes checks test items, orders them, blocks them, and turns their ends into verdicts."""
 
-    def __init__(self, job: Job, pod: Pod, intake: Intake, wire: Wire, background: frozenset[str]) -> None:
-        self.job, self.wire, self._background = job, wire, background
-        self._pod, self._intake = pod, intake
+    def __init__(self, job: Job, wire: Wire, context: Context, traits: ModuleType) -> None:
+        self.job, self.wire, self.context = job, wire, context
+        self._slow: frozenset[str] = traits.SLOW
+        self._exclusive: frozenset[str] = traits.EXCLUSIVE
         self._verdicts: dict[str, Verdict] = {}
-        self._began = 0.0
+        self._items: dict[str, pytest.Item] = {}
         self.collection_errors: list[str] = []
 
-    # -- what a check can ask for ------------------------------------------------------------------------------
-
-    @pytest.fixture(scope="session")
-    def pod(self) -> Pod:
-        return self._pod
-
-    @pytest.fixture(scope="session")
-    def intake(self) -> Intake:
-        """The names of the submission's files."""
-        return self._intake
-
-    @pytest.fixture(scope="session")
-    def seed(self) -> int:
-        """What models, inputs, numbers and names of this run are made from."""
-        assert self.job.seed is not None
-        return self.job.seed
-
-    @pytest.fixture(scope="session")
-    def versions(self) -> Any:
-        """A function ``versions(service, text)`` that tells the report what this run is on."""
-        return lambda service, text: self.wire.send(version=(service, text))
-
-    @pytest.fixture
-    def evidence(self, request: pytest.FixtureRequest) -> EvidenceBox:
-        return request.node.stash[BOX]
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[CONTEXT] = self.context
 
     # -- collection --------------------------------------------------------------------------------------------
 
@@ -122,71 +107,69 @@ class Checks:
             self.collection_errors.append(str(report.longrepr))
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """In the lab's order, but what waits for something slow comes last: it goes on in the background meanwhile."""
+        """In the order of the skills; what students have comes first."""
         if self.job.visible:
             items[:] = [item for item in items if _check(item).visible]
-        if self.job.only:
-            items[:] = [item for item in items if self._id(_check(item).name) in self.job.only]
         items.sort(key=lambda item: (_check(item).skill, not _check(item).visible))
-        known = {_check(item).name for item in items}
         self.wire.send(checks=[self._result(_check(item), Verdict.NOT_RUN) for item in items])
-
-        def when(item: pytest.Item) -> tuple[bool, bool]:
-            return _check(item).last, not self._background.isdisjoint(getattr(item, "fixturenames", ()))
-
-        done: set[str] = set()
-        order: list[pytest.Item] = []
-        remaining = sorted(items, key=when)
-        while remaining:
-            ready = next(
-                (item for item in remaining if all(n in done or n not in known for n in _check(item).needs)), None
-            )
-            if ready is None:
-                raise pytest.UsageError(f"Checks need each other in a circle: {[i.name for i in remaining]}")
-            remaining.remove(ready)
-            done.add(_check(ready).name)
-            order.append(ready)
-        items[:] = order
 
     # -- running -----------------------------------------------------------------------------------------------
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logstart(self) -> None:
-        self._began = time.monotonic()
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Makes what all checks ask for, then runs them side by side."""
+        if session.testsfailed:
+            raise session.Interrupted("the checks can't be collected")
+        self._items = {_check(item).name: item for item in session.items}
+        prepared = [self._prepare(item, following) for item, following in pairwise([*session.items, None])]
+        run_all(sorted(prepared, key=self._when), side_by_side=SIDE_BY_SIDE)
+        return True
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        item.stash[BOX] = EvidenceBox()
-        self.wire.send(started=self._id(_check(item).name))
-        return (yield)
+    def _prepare(self, item: pytest.Item, following: pytest.Item | None) -> Task:
+        """Resolves a check's fixtures, in this thread: pytest's own bookkeeping knows only one."""
+        box = item.stash[BOX] = EvidenceBox()
+        setup = pytest.CallInfo.from_call(lambda: item.session._setupstate.setup(item), "setup")
+        arguments = dict(getattr(item, "funcargs", {}))
+        item.session._setupstate.teardown_exact(following)
+        names = {name: arguments[name] for name in item._fixtureinfo.argnames if name in arguments}  # type: ignore[attr-defined]
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        needed = {name: self._verdicts[name] for name in _check(item).needs if name in self._verdicts}
+        def run() -> None:
+            self._run(item.obj, names, box, setup.excinfo)  # type: ignore[attr-defined]
+
+        fixtures = frozenset(getattr(item, "fixturenames", ()))
+        return Task(_check(item).name, frozenset(_check(item).needs), fixtures & self._exclusive, run)
+
+    def _when(self, task: Task) -> tuple[bool, bool]:
+        """What waits for something slow comes late; what leaves disorder behind comes last."""
+        item = self._items[task.name]
+        return _check(item).last, not self._slow.isdisjoint(getattr(item, "fixturenames", ()))
+
+    def _run(
+        self,
+        function: Any,
+        arguments: dict[str, Any],
+        box: EvidenceBox,
+        setup: pytest.ExceptionInfo[Any] | None,
+    ) -> None:
+        """One check from its start to its verdict."""
+        check: Check = function.__check__
+        needed = {name: self._verdicts[name] for name in check.needs if name in self._verdicts}
         missing = {name: verdict for name, verdict in needed.items() if verdict is not Verdict.PASSED}
-        if missing:
-            raise Blocked(missing)
+        self.wire.send(started=self._id(check.name))
+        began = time.monotonic()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
-        if call.when == "call" or (call.when == "setup" and call.excinfo is not None):
-            result = self._judge(item, call)
-            self._verdicts[_check(item).name] = result.verdict
-            self.wire.send(result=result)
-            if result.verdict is Verdict.ERROR and call.excinfo is not None:
-                self.wire.send(trace=f"{result.check}\n{call.excinfo.getrepr(style='long')}")
-        elif call.when == "teardown" and call.excinfo is not None:
-            self.wire.send(trace=f"teardown of {item.name}\n{call.excinfo.getrepr(style='long')}")
-        return report
+        def body() -> None:
+            if missing:
+                raise Blocked(missing)
+            function(**arrived(arguments))
 
-    def _judge(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Result:
-        check = _check(item)
-        seconds = time.monotonic() - self._began
-        evidence = tuple(item.stash[BOX].items)
-        error = call.excinfo.value if call.excinfo else None
+        excinfo = setup or pytest.CallInfo.from_call(body, "call").excinfo
+        result = self._judge(check, excinfo.value if excinfo else None, box, time.monotonic() - began)
+        self._verdicts[check.name] = result.verdict
+        if result.verdict is Verdict.ERROR and excinfo is not None:
+            self.wire.send(trace=f"{result.check}\n{excinfo.getrepr(style='short')}")
+        self.wire.send(result=result)
+
+    def _judge(self, check: Check, error: BaseException | None, box: EvidenceBox, seconds: float) -> Result:
         match error:
             case None:
                 verdict, finding, blocked_by = Verdict.PASSED, None, ()
@@ -219,7 +202,7 @@ class Checks:
             seconds=seconds,
             finding=finding,
             blocked_by=blocked_by,
-            evidence=evidence,
+            evidence=tuple(box.items),
             visible=check.visible,
         )
 
@@ -265,11 +248,11 @@ def main() -> int:
             pod.grant("/submission")
             for note in intake.notes:
                 wire.send(note=note)
-            if job.seed is None:
-                handed_in = fingerprint(pod.outside("/submission"), job.lab.files)
-                job = job.model_copy(update={"seed": int(handed_in[:8], 16)})
-            wire.send(seed=job.seed)
-            run_checks(job, pod, intake, wire)
+            handed_in = fingerprint(pod.outside("/submission"), job.lab.files)
+            seed = int(handed_in[:8], 16) if job.seed is None else job.seed
+            wire.send(seed=seed)
+            context = Context(pod, intake, seed, lambda service, text: wire.send(version=(service, text)))
+            run_checks(job, wire, context)
         wire.send(done=True)
     except Exception:
         wire.send(trace=traceback.format_exc())
@@ -277,7 +260,7 @@ def main() -> int:
     return 0
 
 
-def run_checks(job: Job, pod: Pod, intake: Intake, wire: Wire) -> None:
+def run_checks(job: Job, wire: Wire, context: Context) -> None:
     """Runs the lab's checks under pytest."""
     os.environ.pop("PYTEST_ADDOPTS", None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -286,13 +269,21 @@ def run_checks(job: Job, pod: Pod, intake: Intake, wire: Wire) -> None:
     folder = Path(importlib.import_module(package).__file__ or "").parent
     modules = sorted(f"{package}.{path.stem}" for path in folder.glob("[a-z]*.py"))
     pytest.register_assert_rewrite(package)
-    background: frozenset[str] = importlib.import_module(f"{package}.fixtures").BACKGROUND
-    plugin = Checks(job, pod, intake, wire, background)
+    plugin = Checks(job, wire, context, importlib.import_module(f"{package}.fixtures"))
     arguments = [
         "--pyargs",
         *modules,
-        *("-c", os.devnull, "--rootdir", str(job.folder), "-p", f"{package}.fixtures"),
-        *("-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:doctest", "-p", "no:junitxml", "-p", "no:logging"),
+        *(
+            "-c",
+            os.devnull,
+            "--rootdir",
+            str(job.folder),
+            "-p",
+            "autograder.checking.fixtures",
+            "-p",
+            f"{package}.fixtures",
+        ),
+        *(f"-pno:{name}" for name in ("cacheprovider", "terminal", "doctest", "junitxml", "logging", "warnings")),
         *("--capture=no", "-o", "python_files=*.py", "-o", "python_functions=", "-o", "python_classes="),
     ]
     status = pytest.main(arguments, plugins=[plugin])

@@ -41,9 +41,10 @@ class Watch:
             raise NotRun("This check needs Linux's inotify.", "Grading on Linux or in Docker.")
         libc = ctypes.CDLL(None, use_errno=True)
         self._descriptor = libc.inotify_init1(IN_NONBLOCK)
-        if self._descriptor < 0 or libc.inotify_add_watch(
-            self._descriptor, os.fsencode(folder), IN_CREATE | IN_MOVED_TO
-        ) < 0:
+        if (
+            self._descriptor < 0
+            or libc.inotify_add_watch(self._descriptor, os.fsencode(folder), IN_CREATE | IN_MOVED_TO) < 0
+        ):
             raise OSError(ctypes.get_errno(), "inotify")
 
     def __enter__(self) -> Watch:

@@ -32,7 +32,12 @@ class Load:
     """
 
     def __init__(
-        self, url: str, body: bytes, recognise: Callable[[int, bytes], tuple[str, bool]], *, connections: int = 4
+        self,
+        url: str,
+        body: bytes,
+        recognise: Callable[[int, bytes], tuple[str, bool]],
+        *,
+        connections: int = 4,
     ) -> None:
         self._url, self._body, self._recognise, self._connections = url, body, recognise, connections
         self._stop = threading.Event()
@@ -59,7 +64,9 @@ class Load:
         """What was answered, in the order in which the answers came; failures are not among them."""
         return [point.answer for point in self.points if not point.failed]
 
-    def wait_for(self, answer: str, *, times: int = 1, seconds: float = 60.0, expected: str = "", hint: str = "") -> None:
+    def wait_for(
+        self, answer: str, *, times: int = 1, seconds: float = 60.0, expected: str = "", hint: str = ""
+    ) -> None:
         """Waits until an answer has come ``times`` more often. Raises CheckFailed when it does not."""
         start = len(self.points)
         deadline = time.monotonic() + seconds

@@ -15,7 +15,8 @@ from autograder.errors import GraderError
 from autograder.lab import LABS, SOLUTIONS
 
 REGION = re.compile(
-    r"^(?P<indent>[ \t]*)### BEGIN SOLUTION[^\n]*\n(?P<body>.*?)^[ \t]*### END SOLUTION[^\n]*\n", re.MULTILINE | re.DOTALL
+    r"^(?P<indent>[ \t]*)### BEGIN SOLUTION[^\n]*\n(?P<body>.*?)^[ \t]*### END SOLUTION[^\n]*\n",
+    re.MULTILINE | re.DOTALL,
 )
 LEFT_OUT = ("models", "__pycache__", ".ipynb_checkpoints")
 

@@ -5,4 +5,16 @@ from autograder.pods.folders import pod_folder
 from autograder.pods.local import LocalPod, Walls, enter, walls
 from autograder.pods.program import Finished, Limits, MiB, Program
 
-__all__ = ["Finished", "Limits", "LocalPod", "MiB", "Pod", "Program", "Running", "Walls", "enter", "pod_folder", "walls"]
+__all__ = [
+    "Finished",
+    "Limits",
+    "LocalPod",
+    "MiB",
+    "Pod",
+    "Program",
+    "Running",
+    "Walls",
+    "enter",
+    "pod_folder",
+    "walls",
+]

@@ -9,6 +9,7 @@ own ports, with limits but without walls; the report says so.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -63,7 +64,9 @@ class Walls:
         """What a report says about them."""
         found = []
         if self.namespaces:
-            found.append("own network without a route out, own processes, own file system, nothing of this machine to write")
+            found.append(
+                "own network without a route out, own processes, own file system, nothing of this machine to write"
+            )
         else:
             found.append("no walls: this machine offers no namespaces, so programs run on its own network and files")
         if self.user is not None:
@@ -77,17 +80,25 @@ class Walls:
 NO_WALLS = Walls(namespaces=False, user=None)
 
 
-@functools.cache
 def walls() -> Walls:
-    """The best walls that this machine offers, found by trying."""
-    user = STUDENTS + os.getpid() if os.getuid() == 0 else None
+    """The best walls that this machine offers, with a user that no other pod has."""
+    user = STUDENTS + 64 * os.getpid() + next(_numbers) % 64 if os.getuid() == 0 else None
+    return Walls(namespaces=_has_namespaces(), user=user)
+
+
+_numbers = itertools.count()
+
+
+@functools.cache
+def _has_namespaces() -> bool:
+    """Whether this machine lets us make namespaces, found by trying."""
     if sys.platform != "linux":
-        return Walls(namespaces=False, user=None)
-    wanted = Walls(namespaces=True, user=user)
-    trial, lifeline = enter(["true"], wanted, quiet=True)
-    allowed = trial.wait() == 0
-    os.close(lifeline)
-    return wanted if allowed else Walls(namespaces=False, user=user)
+        return False
+    trial, lifeline = enter(["true"], Walls(namespaces=True, user=None), quiet=True)
+    try:
+        return trial.wait() == 0
+    finally:
+        os.close(lifeline)
 
 
 def _spec(argv: Sequence[str], *, namespaces: Sequence[str] = (), loopback: bool = False) -> Spec:
@@ -170,8 +181,8 @@ class LocalPod(Pod):
         env = {
             **ENVIRONMENT,
             "PATH": f"{bin_folder}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": self.inside("/tmp"),  # noqa: S108
-            "TMPDIR": self.inside("/tmp"),  # noqa: S108
+            "HOME": self.inside("/tmp"),
+            "TMPDIR": self.inside("/tmp"),
             **program.env,
         }
         if not self.walls.namespaces:

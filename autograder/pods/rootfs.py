@@ -16,7 +16,7 @@ from autograder.pods.sandbox import MS_BIND, MS_NODEV, MS_NOSUID, MS_RDONLY, MS_
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt/homebrew")
 ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types")
 DEVICES = ("null", "zero", "full", "random", "urandom")
-WRITABLE = {"/submission": "256m", "/models": "768m", "/course": "256m", "/tmp": "512m", "/dev/shm": "256m"}  # noqa: S108
+WRITABLE = {"/submission": "256m", "/models": "768m", "/course": "256m", "/tmp": "512m", "/dev/shm": "256m"}
 KEPT_FLAGS = ("ST_NODEV", "ST_NOEXEC", "ST_NOSUID", "ST_NOATIME", "ST_NODIRATIME", "ST_RELATIME")
 
 
@@ -48,7 +48,7 @@ def build(root: Path, *, user: int, packages: list[Path]) -> None:
     for path, size in WRITABLE.items():
         folder = root / path[1:]
         folder.mkdir(parents=True, exist_ok=True)
-        mode = "1777" if path in ("/tmp", "/dev/shm") else "755"  # noqa: S108
+        mode = "1777" if path in ("/tmp", "/dev/shm") else "755"
         mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},nr_inodes=20000,mode={mode}")
     # From here on the grader itself can write nothing but the pod's folders, whatever a submission tempts it to.
     with contextlib.suppress(OSError):
@@ -97,4 +97,3 @@ def _dev(dev: Path) -> None:
         mount(f"/dev/{name}", str(node), "none", MS_BIND)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         (dev / name).symlink_to(target)
-

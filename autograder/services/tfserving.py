@@ -20,6 +20,7 @@ from autograder.waiting import polling
 
 REST_PORT, GRPC_PORT = 8501, 8500
 START_SECONDS = 60.0
+SERVICE = Limits(seconds=None, cpu_seconds=900)
 Array = NDArray[np.float32]
 
 
@@ -73,7 +74,9 @@ class ModelServer:
             if not self.running.alive:
                 return f"{self.name} {self.running.finished().ending()} before version {version} of {model} was there."
             states = ", ".join(f"{number} {state}" for number, (state, _) in sorted(self.states(model).items()))
-            return f"{self.name} never reported version {version} of {model} as AVAILABLE; it says: {states or 'nothing'}."
+            return (
+                f"{self.name} never reported version {version} of {model} as AVAILABLE; it says: {states or 'nothing'}."
+            )
 
         polling(
             look,
@@ -141,9 +144,9 @@ def _array(tensor: bytes) -> Array:
     return (np.repeat(values, count) if values.size == 1 and count > 1 else values).reshape(sizes)
 
 
-def start_student_server(pod: Pod) -> ModelServer:
+def start_student_server(pod: Pod, limits: Limits = SERVICE) -> ModelServer:
     """Runs ``bash serve.sh``; comes back at once."""
-    running = pod.start(Program(("bash", "serve.sh"), limits=Limits(seconds=None, cpu_seconds=900)))
+    running = pod.start(Program(("bash", "serve.sh"), limits=limits))
     return ModelServer(running, REST_PORT, GRPC_PORT, "The server that serve.sh starts")
 
 
@@ -171,13 +174,14 @@ def wait_started(server: ModelServer, model: str) -> dict[int, str]:
     )
 
 
-def start_course_server(pod: Pod, ports: tuple[int, int], config: str) -> ModelServer:
-    """The course's own model server, for what has nothing to do with ``serve.sh``.
+def start_model_server(pod: Pod, ports: tuple[int, int], config: str, limits: Limits = SERVICE) -> ModelServer:
+    """A model server of the course's own, for what has nothing to do with ``serve.sh``.
 
     Args:
         pod: where it runs.
         ports: its REST and its gRPC port.
         config: the text of its model config file.
+        limits: how much of the machine it may use.
     """
     file = pod.outside("/course/models.config")
     file.write_text(config)
@@ -189,7 +193,7 @@ def start_course_server(pod: Pod, ports: tuple[int, int], config: str) -> ModelS
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
     )
-    running = pod.start(Program(argv, cwd="/course", limits=Limits(seconds=None, cpu_seconds=900)))
+    running = pod.start(Program(argv, cwd="/course", limits=limits))
     return ModelServer(running, *ports, "The course's own model server")
 
 
@@ -200,4 +204,3 @@ def version_of(server: ModelServer) -> str:
         time.sleep(0.01)
     lines = server.running.log().splitlines()
     return lines[0][:200] if lines else "unknown"
-

@@ -15,6 +15,7 @@ from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.load import Load
 from autograder.checks.lab_01_serving.fixtures import (
     MODEL,
+    OURS,
     TOLERANCE,
     Array,
     CourseServer,
@@ -78,7 +79,7 @@ def model_scales_by_itself(
     losses = {}
     for name, divisor in (("raw pixels", 1), ("pixels divided by 16", 16)):
         body = {"instances": (digits.test_images / divisor).tolist()}
-        answer = course.server.ask("model", body, version=served_export.version)
+        answer = course.server.ask(OURS, body, version=served_export.version)
         losses[name] = log_loss(predictions(answer, "predictions", rows=len(digits.test_labels)), digits.test_labels)
     evidence.text("Log loss on held-out digits", "\n".join(f"{name}: {loss:.4f}" for name, loss in losses.items()))
     if not losses["raw pixels"] < losses["pixels divided by 16"]:
@@ -114,7 +115,10 @@ def server_reads_held_out_digits(
     accuracy = float(np.mean(found.argmax(axis=1) == digits.test_labels))
     evidence.text("Accuracy", f"{accuracy:.1%} of {len(digits.test_labels)} digits that it has not seen")
     if accuracy < PROMISED_ACCURACY:
-        fail(f"It reads {accuracy:.1%} of {len(digits.test_labels)} held-out digits.", f"At least {PROMISED_ACCURACY:.0%}.")
+        fail(
+            f"It reads {accuracy:.1%} of {len(digits.test_labels)} held-out digits.",
+            f"At least {PROMISED_ACCURACY:.0%}.",
+        )
 
 
 @check(
@@ -199,11 +203,17 @@ def requests_share_batches(
     rows, batches = after[0] - before[0], after[1] - before[1]
     evidence.text("From the server's metrics", f"{len(load.points)} requests, {rows:.0f} rows in {batches:.0f} batches")
     if load.failures:
-        fail(f"{len(load.failures)} of {len(load.points)} requests failed; the first: {load.failures[0].answer}.", "None.")
+        fail(
+            f"{len(load.failures)} of {len(load.points)} requests failed; the first: {load.failures[0].answer}.",
+            "None.",
+        )
     if batches == 0:
         fail(f"{len(load.points)} requests were answered, and the metrics count no batch.", "Batching is on.")
     if rows / batches <= 1.2:
-        fail(f"{rows:.0f} rows went through in {batches:.0f} batches: {rows / batches:.2f} a batch.", "More than one.")
+        fail(
+            f"{rows:.0f} rows went through in {batches:.0f} batches: {rows / batches:.2f} a batch.",
+            "More than one.",
+        )
 
 
 @check(

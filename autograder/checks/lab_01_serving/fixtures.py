@@ -24,13 +24,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autograder.errors import GraderError
+from autograder.errors import CheckFailed, GraderError
 from autograder.pods import Finished, Limits, Pod, Program
+from autograder.schedule import Later
 from autograder.services.http import ask
 from autograder.services.savedmodel import Dense, random_dense
 from autograder.services.tfserving import (
     ModelServer,
-    start_course_server,
+    start_model_server,
     start_student_server,
     version_of,
     wait_started,
@@ -38,10 +39,13 @@ from autograder.services.tfserving import (
 from autograder.submission import Intake, take_in
 from autograder.waiting import fail, polling
 
-# Fixtures that are slow to be ready: the checks that use them run last.
-BACKGROUND = frozenset({"trained", "export", "served_export"})
+# Fixtures that take long to arrive: the checks that ask for them come late.
+SLOW = frozenset({"trained", "export", "served_export"})
+# Fixtures that a check has for itself: it changes what others would see.
+EXCLUSIVE = frozenset({"server"})
 
 MODEL, SECOND = "digits", "baseline"
+OURS = "model"  # on the course's own server
 TRAINING_LIMITS = Limits(seconds=240, cpu_seconds=600)
 TOLERANCE = 1e-5
 Array = NDArray[np.float32]
@@ -83,7 +87,10 @@ class Programs:
         finished = self.python(*argv, stdin=stdin, limits=limits)
         command = shown(argv)
         if finished.stopped:
-            fail(f"`{command}` {finished.stopped}.", "It ends by itself, with one JSON object on standard output.")
+            fail(
+                f"`{command}` {finished.stopped}.",
+                "It ends by itself, with one JSON object on standard output.",
+            )
         try:
             found = json.loads(finished.stdout)
         except (ValueError, RecursionError):
@@ -91,8 +98,7 @@ class Programs:
         if not isinstance(found, dict):
             said = finished.tail(6)
             fail(
-                f"`{command}` {finished.ending()} and printed no JSON object."
-                + (f" It said:\n{said}" if said else ""),
+                f"`{command}` {finished.ending()} and printed no JSON object." + (f" It said:\n{said}" if said else ""),
                 "One JSON object on standard output, and nothing else there.",
             )
         return finished, found
@@ -127,17 +133,23 @@ class Digits:
     test_labels: NDArray[np.int64]
 
 
-@pytest.fixture(scope="session")
-def digits(seed: int) -> Digits:
+def read_digits() -> tuple[Array, NDArray[np.int64]]:
+    """scikit-learn's digits: images (1797, 64), 0–16, and labels (1797,). Raises GraderError without scikit-learn."""
     spec = importlib.util.find_spec("sklearn")  # found, not imported: that would take two seconds
     if spec is None or not spec.submodule_search_locations:
         raise GraderError("scikit-learn is not installed.", "", "Run `make setup`.")
     file = Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
     with gzip.open(file, "rt") as stream:
         table = np.loadtxt(stream, delimiter=",", dtype=np.float32)
+    return table[:, :64], table[:, 64].astype(np.int64)
+
+
+@pytest.fixture(scope="session")
+def digits(seed: int) -> Digits:
     rng = generator(seed, "digits")
-    table = table[rng.permutation(len(table))]
-    images, labels = table[:, :64], rng.permutation(10)[table[:, 64].astype(np.int64)]
+    images, labels = read_digits()
+    order = rng.permutation(len(images))
+    images, labels = images[order], rng.permutation(10)[labels[order]]
     return Digits(images[:1400], labels[:1400], images[1400:], labels[1400:])
 
 
@@ -180,7 +192,10 @@ class Shelf:
         try:
             os.rename(self.staging(version), str(version), dst_dir_fd=base)
         except OSError as error:
-            fail(f"Version {version} could not be put into {self.base}: {error.strerror}.", "The grader may publish there.")
+            fail(
+                f"Version {version} could not be put into {self.base}: {error.strerror}.",
+                "The grader may publish there.",
+            )
         finally:
             os.close(base)
 
@@ -237,21 +252,29 @@ class StudentServer:
         return self.ready(anew=dead)
 
 
-@dataclass
+@dataclass(frozen=True)
 class CourseServer:
-    """The course's own server, and the versions of its one model, all served side by side."""
+    """The course's own server.
+
+    Attributes:
+        server: how to talk to it.
+        shelf: the versions of its model ``OURS``, all served side by side.
+        stranger: the name of a second model, which no student has ever seen.
+        strange: that model.
+    """
 
     server: ModelServer
     shelf: Shelf
+    stranger: str
+    strange: Dense
 
-    def ready(self) -> ModelServer:
+    def ready(self) -> CourseServer:
         """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""
-        first = min(self.shelf.models)
         try:
-            self.server.wait_available("model", first, seconds=60)
-        except Exception as error:
+            self.server.wait_available(OURS, min(self.shelf.models), seconds=60)
+        except CheckFailed as error:
             raise GraderError(f"The course's model server did not start: {self.server.running.log()[-800:]}") from error
-        return self.server
+        return self
 
 
 @dataclass(frozen=True)
@@ -277,19 +300,31 @@ def started(
     training = side_by_side.submit(_train, programs, digits, seed)
     student = StudentServer(programs)
     student.start()
-    rng = generator(seed, "course")
-    pod.outside("/course/model").mkdir()
-    shelf = Shelf(pod, "/course/model", rng, int(rng.integers(2, 40)))
-    shelf.put()
-    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as grpc:
-        ports = rest.getsockname()[1], grpc.getsockname()[1]
-    config = (
-        f'model_config_list {{ config {{ name: "model" base_path: "{pod.inside("/course/model")}" '
-        'model_platform: "tensorflow" model_version_policy { all {} } } }'
-    )
-    course = CourseServer(start_course_server(pod, ports, config), shelf)
+    course = _start_course(pod, seed)
     versions("tfserving", version_of(course.server))
     return Started(student, course, training)
+
+
+def _start_course(pod: Pod, seed: int) -> CourseServer:
+    rng = generator(seed, "course")
+    stranger = f"model_{rng.integers(10_000)}"
+    inputs, outputs = int(rng.integers(3, 60)), int(rng.integers(2, 9))
+    names = {"input_name": f"sensor_{rng.integers(1000)}", "output_name": f"score_{rng.integers(1000)}"}
+    strange = random_dense(rng, inputs, outputs, **names)
+    config = ""
+    for name in (OURS, stranger):
+        pod.outside(f"/course/{name}").mkdir()
+        config += (
+            f'config {{ name: "{name}" base_path: "{pod.inside(f"/course/{name}")}" model_platform: "tensorflow" '
+            "model_version_policy { all {} } } "
+        )
+    shelf = Shelf(pod, f"/course/{OURS}", rng, int(rng.integers(2, 40)))
+    shelf.put()
+    Shelf(pod, f"/course/{stranger}", rng, int(rng.integers(2, 40))).put(strange)
+    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as grpc:
+        ports = rest.getsockname()[1], grpc.getsockname()[1]
+    server = start_model_server(pod, ports, f"model_config_list {{ {config} }}")
+    return CourseServer(server, shelf, stranger, strange)
 
 
 def _train(programs: Programs, digits: Digits, seed: int) -> Finished | None:
@@ -298,47 +333,62 @@ def _train(programs: Programs, digits: Digits, seed: int) -> Finished | None:
     pod = programs.pod
     data = pod.outside("/course/digits.npz")
     np.savez(data, images=digits.train_images, labels=digits.train_labels)
-    argv = ("train.py", "--data", pod.inside("/course/digits.npz"), "--out", pod.inside("/tmp/export/1"))  # noqa: S108
+    argv = ("train.py", "--data", pod.inside("/course/digits.npz"), "--out", pod.inside("/tmp/export/1"))
     return programs.python(*argv, "--seed", str(seed % 1000), limits=TRAINING_LIMITS)
 
 
 @pytest.fixture
-def server(started: Started) -> ModelServer:
+def server(started: Started) -> Later[ModelServer]:
     """The student's server, answering."""
-    return started.student.revived()
+    return Later(started.student.revived)
 
 
 @pytest.fixture(scope="session")
-def course(started: Started) -> CourseServer:
-    started.course.ready()
-    return started.course
+def course(started: Started) -> Later[CourseServer]:
+    """The course's own server, answering."""
+    return Later(started.course.ready)
 
 
 @pytest.fixture(scope="session")
-def trained(started: Started, programs: Programs) -> Finished:
+def trained(started: Started, programs: Programs) -> Later[Finished]:
     """How the training run ended."""
-    programs.require("train.py")
-    finished = started.training.result()
-    assert finished is not None
-    return finished
+
+    def wait() -> Finished:
+        programs.require("train.py")
+        finished = started.training.result()
+        assert finished is not None
+        return finished
+
+    return Later(wait)
 
 
 @pytest.fixture(scope="session")
-def export(trained: Finished, pod: Pod) -> Path:
+def export(trained: Later[Finished], pod: Pod) -> Later[Path]:
     """A safe copy of what the training run wrote. Fails the check when it wrote nothing."""
-    if not trained.ok:
-        fail(f"`python train.py` {trained.ending()}. It said:\n{trained.tail()}", "It ends with exit code 0.")
-    try:
-        written = pod.open("/tmp/export/1", os.O_DIRECTORY)  # noqa: S108
-    except OSError:
-        fail("`python train.py --out DIR` ended well, but there is no folder DIR.", "DIR is the version folder.")
-    copy = pod.outside("/course/export")
-    copy.mkdir()
-    try:
-        take_in(written, copy)
-    finally:
-        os.close(written)
-    return copy
+
+    def copy() -> Path:
+        finished = trained.get()
+        if not finished.ok:
+            fail(
+                f"`python train.py` {finished.ending()}. It said:\n{finished.tail()}",
+                "It ends with exit code 0.",
+            )
+        try:
+            written = pod.open("/tmp/export/1", os.O_DIRECTORY)
+        except OSError:
+            fail(
+                "`python train.py --out DIR` ended well, but there is no folder DIR.",
+                "DIR is the version folder.",
+            )
+        target = pod.outside("/course/export")
+        target.mkdir()
+        try:
+            take_in(written, target)
+        finally:
+            os.close(written)
+        return target
+
+    return Later(copy)
 
 
 @dataclass(frozen=True)
@@ -353,28 +403,31 @@ class ServedExport:
     version: int
     signature: dict[str, Any]
 
-    @property
-    def input(self) -> str:
-        return next(iter(self.signature["inputs"]))
-
 
 @pytest.fixture(scope="session")
-def served_export(course: CourseServer, export: Path) -> ServedExport:
+def served_export(course: Later[CourseServer], export: Later[Path]) -> Later[ServedExport]:
     """Publishes the student's export on the course's server. Fails the check when it can't be served."""
-    shelf = course.shelf
-    version = shelf.take_number()
-    shutil.copytree(export, shelf.staging(version))
-    shelf.reveal(version)
 
-    def look() -> tuple[str, str] | None:
-        state, message = course.server.states("model").get(version, ("", ""))
-        return (state, message) if state in ("AVAILABLE", "END") else None
+    def publish() -> ServedExport:
+        files, server, shelf = export.get(), course.get().server, course.get().shelf
+        version = shelf.take_number()
+        shutil.copytree(files, shelf.staging(version))
+        shelf.reveal(version)
 
-    state, message = polling(look, seconds=60, saw="TensorFlow Serving did not load the export within a minute.")
-    if state == "END":
-        fail(f"TensorFlow Serving can't load what train.py wrote: {message[:600]}", "A SavedModel in the version folder.")
-    answer = ask(course.server.path("model", version=version, then="/metadata")).json or {}
-    signatures = answer.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
-    if "serving_default" not in signatures:
-        fail(f"The export has the signatures {sorted(signatures)}.", "One of them is serving_default.")
-    return ServedExport(version, signatures["serving_default"])
+        def look() -> tuple[str, str] | None:
+            state, message = server.states(OURS).get(version, ("", ""))
+            return (state, message) if state in ("AVAILABLE", "END") else None
+
+        state, message = polling(look, seconds=60, saw="TensorFlow Serving did not load the export within a minute.")
+        if state == "END":
+            fail(
+                f"TensorFlow Serving can't load what train.py wrote: {message[:600]}",
+                "A SavedModel in the version folder.",
+            )
+        answer = ask(server.path(OURS, version=version, then="/metadata")).json or {}
+        signatures = answer.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
+        if "serving_default" not in signatures:
+            fail(f"The export has the signatures {sorted(signatures)}.", "One of them is serving_default.")
+        return ServedExport(version, signatures["serving_default"])
+
+    return Later(publish)

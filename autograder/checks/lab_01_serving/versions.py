@@ -12,7 +12,11 @@ from autograder.checking.folders import Watch, changed_after_it_appeared
 from autograder.checking.load import Load
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
 from autograder.checks.lab_01_serving.fixtures import MODEL, Array, CourseServer, Programs, Shelf, shown
-from autograder.checks.lab_01_serving.visible import Publishing, publish_adds_the_next_version, serve_sh_serves
+from autograder.checks.lab_01_serving.visible import (
+    Publishing,
+    publish_adds_the_next_version,
+    serve_sh_serves,
+)
 from autograder.pods import Limits, Pod
 from autograder.services.http import ask
 from autograder.services.savedmodel import random_dense
@@ -79,7 +83,10 @@ def new_version_takes_over(
     first_new = answers.index(str(new))
     late = [answer for answer in answers[first_new + 4 :] if answer == str(old)]
     if late:
-        fail(f"After version {new} had answered, version {old} answered {len(late)} more times.", "Never again.")
+        fail(
+            f"After version {new} had answered, version {old} answered {len(late)} more times.",
+            "Never again.",
+        )
 
 
 @check(
@@ -90,14 +97,23 @@ def new_version_takes_over(
     hint="Write models.config anew in one step, and wait until the server itself answers for the label.",
 )
 def labels_move_while_serving(
-    pod: Pod, server: ModelServer, shelves: dict[str, Shelf], programs: Programs, pixels: Array, evidence: EvidenceBox
+    pod: Pod,
+    server: ModelServer,
+    shelves: dict[str, Shelf],
+    programs: Programs,
+    pixels: Array,
+    evidence: EvidenceBox,
 ) -> None:
     """`publish.py` points `canary` at a version, promotes it to `stable` and rolls back, without a failed request."""
     shelf, row = shelves[MODEL], pixels[:1]
-    first = max(shelf.models)
-    server.wait_available(MODEL, first)
-    second = shelf.put()
-    server.wait_available(MODEL, second)
+    if len(shelf.models) < 2:
+        shelf.put()
+    first, second = sorted(shelf.models)[-2:]
+    for version in (first, second):
+        hint = (
+            "A version policy that keeps the two latest versions: model_version_policy { latest { num_versions: 2 } }"
+        )
+        server.wait_available(MODEL, version, hint=hint)
     with RestoredConfig(pod):
         move(programs, evidence, "canary", str(first), labels={"canary": first})
         move(programs, evidence, "promote", labels={"stable": first, "canary": first})
@@ -178,7 +194,10 @@ def labels_never_leave_the_loaded_versions(
         answer = ask(server.path(MODEL, label="canary", then="/metadata"))
         version = ((answer.json or {}).get("model_spec") or {}).get("version")
         if version != str(loaded):
-            fail(f"After the refusal, canary answers with {str(answer)[:300]}.", f"It is still version {loaded}.")
+            fail(
+                f"After the refusal, canary answers with {str(answer)[:300]}.",
+                f"It is still version {loaded}.",
+            )
 
 
 @check(
@@ -201,11 +220,17 @@ def nobody_sees_half_a_version(pod: Pod, programs: Programs, course: CourseServe
     base.expect_whole(version, 1)
     for item in seen:
         if item.name.isdecimal() and item.made_empty:
-            fail(f"The folder {item.name} was made empty, and filled while everybody could see it.", "Whole or not at all.")
+            fail(
+                f"The folder {item.name} was made empty, and filled while everybody could see it.",
+                "Whole or not at all.",
+            )
     # It was moved in or linked. What it holds must have been finished before it got its name.
     late = changed_after_it_appeared(pod.outside(f"{base.base}/{version}"))
     if late:
-        fail(f"{PurePosixPath(late)} was written after version {version} had got its name.", "Whole or not at all.")
+        fail(
+            f"{PurePosixPath(late)} was written after version {version} had got its name.",
+            "Whole or not at all.",
+        )
 
 
 @check(

@@ -11,6 +11,7 @@ import numpy as np
 from autograder.checking import EvidenceBox, check, fail, stubs
 from autograder.checks.lab_01_serving.fixtures import (
     MODEL,
+    OURS,
     SECOND,
     TOLERANCE,
     Array,
@@ -92,7 +93,10 @@ def signature_takes_raw_pixels(served_export: ServedExport, evidence: EvidenceBo
         ((tensor, info),) = tensors.items()
         shape = [int(size["size"]) for size in info["tensor_shape"].get("dim", [])]
         if info["dtype"] != "DT_FLOAT" or shape != expected:
-            fail(f"The {name} “{tensor}” is {info['dtype']} {shape}.", f"DT_FLOAT {expected}; -1 stands for any size.")
+            fail(
+                f"The {name} “{tensor}” is {info['dtype']} {shape}.",
+                f"DT_FLOAT {expected}; -1 stands for any size.",
+            )
 
 
 @check(
@@ -128,7 +132,7 @@ def client_predicts(course: CourseServer, programs: Programs, pixels: Array, evi
         for style, key in (("row", "instances"), ("column", "inputs")):
             seen.requests.clear()
             options = ("--format", style, "--version", str(version))
-            argv = ("client.py", "--url", seen.url, "predict", "model", *options)
+            argv = ("client.py", "--url", seen.url, "predict", OURS, *options)
             finished, printed = programs.json(*argv, stdin=json.dumps(pixels.tolist()).encode())
             sent = [request for request in seen.requests if request.method == "POST"]
             evidence.http(
@@ -137,14 +141,22 @@ def client_predicts(course: CourseServer, programs: Programs, pixels: Array, evi
                 finished.stdout[:600].decode("utf-8", "replace"),
             )
             if "predictions" not in printed:
-                fail(f"`{shown(argv)}` printed {json.dumps(printed)[:300]}.", "A JSON object with “predictions”.")
+                fail(
+                    f"`{shown(argv)}` printed {json.dumps(printed)[:300]}.",
+                    "A JSON object with “predictions”.",
+                )
             if len(sent) != 1 or not isinstance(sent[0].json, dict) or list(sent[0].json) != [key]:
                 keys = [list(request.json) if isinstance(request.json, dict) else "no JSON object" for request in sent]
-                fail(f"In {style} format the client sent {len(sent)} requests with the keys {keys}.", f"One, with “{key}”.")
+                fail(
+                    f"In {style} format the client sent {len(sent)} requests with the keys {keys}.",
+                    f"One, with “{key}”.",
+                )
             values = printed["predictions"]
             if isinstance(values, dict) and len(values) == 1:  # column format, with the outputs' names kept
                 (values,) = values.values()
-            found = numbers(values, rows=len(pixels), said=f"It printed {json.dumps(printed)[:300]}.", key="predictions")
+            found = numbers(
+                values, rows=len(pixels), said=f"It printed {json.dumps(printed)[:300]}.", key="predictions"
+            )
             if difference := far(found, expected):
                 fail(f"In {style} format, {difference}.", f"The server's numbers, to within {TOLERANCE:g}.")
 
@@ -156,14 +168,22 @@ def client_predicts(course: CourseServer, programs: Programs, pixels: Array, evi
     visible=True,
     hint="Look at the status before you look at the body, and raise ModelNotFound for 404.",
 )
-def client_names_a_missing_model(course: CourseServer, programs: Programs, pixels: Array, evidence: EvidenceBox) -> None:
+def client_names_a_missing_model(
+    course: CourseServer, programs: Programs, pixels: Array, evidence: EvidenceBox
+) -> None:
     """The client turns 404 into `ModelNotFound`."""
     rows = json.dumps(pixels[:1].tolist()).encode()
     expect_error(programs, evidence, "ModelNotFound", course.server.url, "predict", "no-such-model", stdin=rows)
 
 
 def expect_error(
-    programs: Programs, evidence: EvidenceBox, error: str, url: str, *argv: str, stdin: bytes = b"", timeout: float = 5
+    programs: Programs,
+    evidence: EvidenceBox,
+    error: str,
+    url: str,
+    *argv: str,
+    stdin: bytes = b"",
+    timeout: float = 5,
 ) -> None:
     """Runs the client, which has to end with exit code 1 and the given error."""
     command = ("client.py", "--url", url, "--timeout", f"{timeout:g}", *argv)
@@ -194,9 +214,7 @@ def one_server_holds_two_models(
         server.wait_available(name, version)
         answer = server.ask(name, {"instances": pixels.tolist()}, version=version)
         evidence.http(f"A request to {name}", answer.request, str(answer))
-        difference = far(
-            predictions(answer, "predictions", rows=len(pixels)), shelves[name].models[version](pixels)
-        )
+        difference = far(predictions(answer, "predictions", rows=len(pixels)), shelves[name].models[version](pixels))
         if difference:
             fail(f"For {name}, {difference}.", f"{name} answers from /models/{name}.")
 
@@ -228,7 +246,10 @@ class Publishing:
         pod.outside(self.base).mkdir()
         pod.grant(self.base)
         self.files = {"saved_model.pb": shelf.models[min(shelf.models)].serialized()}
-        self.files |= {"variables/variables.index": os.urandom(4096), "variables/variables.data-00000-of-00001": bytes(4 << 20)}
+        self.files |= {
+            "variables/variables.index": os.urandom(4096),
+            "variables/variables.data-00000-of-00001": bytes(4 << 20),
+        }
         self.write(self.export, self.files)
 
     def write(self, folder: str, files: dict[str, bytes]) -> None:
@@ -258,7 +279,10 @@ class Publishing:
         finished, printed = self.run(self.export, evidence)
         version = printed.get("version")
         if not finished.ok or not isinstance(version, int) or isinstance(version, bool):
-            fail(f"publish.py {finished.ending()} and printed {json.dumps(printed)[:400]}.", "{“version”: N} and exit code 0.")
+            fail(
+                f"publish.py {finished.ending()} and printed {json.dumps(printed)[:400]}.",
+                "{“version”: N} and exit code 0.",
+            )
         return version
 
     def entries(self) -> list[str]:
@@ -272,14 +296,20 @@ class Publishing:
     def expect_whole(self, version: int, number: int) -> None:
         """Fails the check unless ``version`` is ``number`` and holds every byte of the export."""
         if version != number:
-            fail(f"It says that it published version {version}; there is {', '.join(self.entries())}.", f"Version {number}.")
+            fail(
+                f"It says that it published version {version}; there is {', '.join(self.entries())}.",
+                f"Version {number}.",
+            )
         for name, content in self.files.items():
             try:
                 found = self._read(version, name, len(content) + 1)
             except OSError:
                 fail(f"Version {version} has no {name}.", "Every file of the export, in its place.")
             if found != content:
-                fail(f"In version {version}, {name} has other bytes than in the export.", "A copy, byte for byte.")
+                fail(
+                    f"In version {version}, {name} has other bytes than in the export.",
+                    "A copy, byte for byte.",
+                )
 
     def _read(self, version: int, name: str, most: int) -> bytes:
         """A file of a published version; the version itself may be a link to a folder beside it."""

@@ -35,9 +35,7 @@ class Service:
     url: str
 
     def load(self):
-        everything = json_format.MessageToDict(
-            text_format.Parse(self.config.read_bytes(), ModelServerConfig())
-        )
+        everything = json_format.MessageToDict(text_format.Parse(self.config.read_bytes(), ModelServerConfig()))
         for entry in everything["modelConfigList"]["config"]:
             if entry["name"] == self.model:
                 return everything, entry
@@ -66,9 +64,7 @@ class Service:
 
     def is_available(self, version):
         reply = self.ask("") or {"model_version_status": []}
-        return (str(version), "AVAILABLE") in {
-            (row["version"], row["state"]) for row in reply["model_version_status"]
-        }
+        return (str(version), "AVAILABLE") in {(row["version"], row["state"]) for row in reply["model_version_status"]}
 
     def point(self, label, version):
         if not self.is_available(version):
@@ -122,9 +118,9 @@ def publish(export, base):
 
 def labelled(command):
     command = click.option("--url", default="http://localhost:8501")(command)
-    return click.option(
-        "--config", default="models.config", type=click.Path(exists=True, path_type=pathlib.Path)
-    )(command)
+    return click.option("--config", default="models.config", type=click.Path(exists=True, path_type=pathlib.Path))(
+        command
+    )
 
 
 @cli.command()

@@ -1,0 +1,43 @@
+# Model Deployment and Production. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help setup test down status doctor labs lock prove-% lab-% up-%
+
+PY := .venv/bin/python
+RUNTIME ?= auto
+
+help: ## this list
+	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/%/01/; s/:.*## /\t/' | expand -t 14
+
+setup: ## make the environment in .venv, and nothing else
+	@sh scripts/setup.sh
+
+lab-%: setup ## grade labs/lab-01-…; SUBMISSION=folder grades another, SEED=n repeats a run
+	@$(PY) -m autograder grade lab-$* $(SUBMISSION) --runtime $(RUNTIME) \
+		$(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT)) $(if $(VISIBLE),--visible)
+
+up-%: setup ## start the lab's services on the standard ports, to play with
+	@$(PY) -m autograder up lab-$* $(if $(SUBMISSION),--submission $(SUBMISSION))
+
+down: setup ## stop them
+	@$(PY) -m autograder down
+
+status: setup ## what is up
+	@$(PY) -m autograder status
+
+doctor: ## look at this machine, and say what mends it
+	@$(if $(wildcard $(PY)),$(PY),python3) -m autograder.doctor
+
+test: setup ## prove the project: every test that this machine can run
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest -n 2
+
+prove-%: setup ## grade every planted fault of a lab; show which check finds which
+	@$(PY) -m autograder prove lab-$*
+
+labs: setup ## make labs/ anew from solutions/
+	@$(PY) -m autograder labs
+
+lock: ## write requirements.lock anew (needs uv)
+	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --custom-compile-command "make lock" --quiet -o requirements.lock

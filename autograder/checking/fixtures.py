@@ -1,0 +1,56 @@
+"""The fixtures that every check can ask for, in whatever lab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from autograder.checking import EvidenceBox
+from autograder.pods import Pod
+from autograder.submission import Intake
+
+
+@dataclass(frozen=True)
+class Context:
+    """One grading run, as its checks see it."""
+
+    pod: Pod
+    intake: Intake
+    seed: int
+    tell_version: Callable[[str, str], None]
+
+
+CONTEXT = pytest.StashKey[Context]()
+BOX = pytest.StashKey[EvidenceBox]()
+
+
+@pytest.fixture(scope="session")
+def pod(pytestconfig: pytest.Config) -> Pod:
+    """Where everything runs."""
+    return pytestconfig.stash[CONTEXT].pod
+
+
+@pytest.fixture(scope="session")
+def intake(pytestconfig: pytest.Config) -> Intake:
+    """The names of the submission's files."""
+    return pytestconfig.stash[CONTEXT].intake
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """What models, inputs, numbers and names of this run are made from."""
+    return pytestconfig.stash[CONTEXT].seed
+
+
+@pytest.fixture(scope="session")
+def versions(pytestconfig: pytest.Config) -> Callable[[str, str], None]:
+    """``versions(service, text)`` tells the report what this run is on."""
+    return pytestconfig.stash[CONTEXT].tell_version
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> EvidenceBox:
+    """What this check wants to show."""
+    return request.node.stash[BOX]

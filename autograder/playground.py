@@ -1,0 +1,187 @@
+"""``make up-01``, ``make down``, ``make status``: a lab's services on the standard ports, to play with.
+
+A keeper process holds the pod. While it lives the services do; when it ends, however it ends, so do they. What the
+pod's models are is kept in ``.pods/`` until ``down``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from autograder.errors import CourseError, GraderError, MachineError
+from autograder.lab import ROOT, Lab, labs, load_lab, read_lab
+from autograder.pods import LocalPod
+from autograder.ports import holder
+from autograder.submission import examine
+from autograder.waiting import polling
+
+PODS = ROOT / ".pods"
+
+
+def up(name: str, submission: Path | None) -> int:
+    """Starts a lab's services. A second ``up`` only says where they are."""
+    lab = load_lab(name)
+    submission = (submission or lab.folder).resolve()
+    examine(submission)
+    state = PODS / lab.id
+    if keeper(state) is None:
+        for other in labs():
+            if keeper(PODS / other) is not None:
+                raise MachineError(f"{other} is already up, on the same ports.", "", "Run `make down` first.")
+        _require_ports(importlib.import_module(f"{lab.checks}.play").PORTS)
+        _start_keeper(lab, submission, state)
+    else:
+        print(f"{lab.id} is already up.")
+    _show(lab, state)
+    return 0
+
+
+def down() -> int:
+    """Ends every keeper, and with it all that it started."""
+    found = False
+    for state in _states():
+        pid = keeper(state)
+        if pid is not None:
+            found = True
+            process = psutil.Process(pid)
+            process.terminate()
+            try:
+                process.wait(30)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+            print(f"{state.name} is down.")
+        shutil.rmtree(state, ignore_errors=True)
+    if PODS.is_dir() and not any(PODS.iterdir()):
+        PODS.rmdir()
+    if not found:
+        print("Nothing was up.")
+    return 0
+
+
+def status() -> int:
+    """Says what is up, and where."""
+    running = [state for state in _states() if keeper(state) is not None]
+    for state in running:
+        _show(load_lab(state.name), state)
+    if not running:
+        print("Nothing is up. `make up-01` starts the services of lab 01.")
+    return 0
+
+
+def keeper(state: Path) -> int | None:
+    """The number of the process that holds a pod; ``None`` when nobody does. Its lock is the proof, not its number."""
+    try:
+        descriptor = os.open(state / "lock", os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.read(descriptor, 20) or 0) or None
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _states() -> list[Path]:
+    return sorted(path for path in PODS.glob("*") if path.is_dir()) if PODS.is_dir() else []
+
+
+def _require_ports(ports: tuple[int, ...]) -> None:
+    for port in ports:
+        found = holder(port)
+        if found is not None:
+            raise MachineError(
+                f"Port {port} is taken by {found}.", f"Nobody listens on {port}.", "Stop that program, then try again."
+            )
+
+
+def _start_keeper(lab: Lab, submission: Path, state: Path) -> None:
+    """Starts the keeper and shows what it says until the services are ready. Raises GraderError when they never are."""
+    state.mkdir(parents=True, exist_ok=True)
+    for name in ("ready.json", "says"):
+        (state / name).unlink(missing_ok=True)
+    with (state / "keeper.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "autograder.playground", lab.id, str(submission)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=ROOT,
+        )
+    shown = 0
+
+    def look() -> bool | None:
+        nonlocal shown
+        says = (state / "says").read_text("utf-8") if (state / "says").is_file() else ""
+        print(says[shown:], end="", flush=True)
+        shown = len(says)
+        return True if (state / "ready.json").is_file() else None
+
+    try:
+        polling(look, seconds=300, saw="", pause=0.05, give_up=lambda: process.poll() is not None)
+    except CourseError:
+        log_end = (state / "keeper.log").read_text("utf-8", "replace")[-1500:]
+        raise GraderError("The services did not start.", "", f"What was said last:\n{log_end}") from None
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _show(lab: Lab, state: Path) -> None:
+    ready = json.loads((state / "ready.json").read_text("utf-8"))
+    print(f"{lab.id} is up, with the files of {ready['submission']}:")
+    for title, address in ready["addresses"].items():
+        print(f"  {title:<22} {address}")
+    print("`make down` stops it.")
+
+
+def keep(lab: Lab, submission: Path) -> int:
+    """The keeper: starts the services, waits for the signal to stop, and leaves nothing running."""
+    state = PODS / lab.id
+    lock = os.open(state / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    stop = threading.Event()
+
+    def interrupted(*_: Any) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+
+    def say(sentence: str) -> None:
+        with (state / "says").open("a", encoding="utf-8") as stream:
+            stream.write(sentence + "\n")
+
+    with LocalPod(state / "pod", submission=submission) as pod:
+        try:
+            addresses = importlib.import_module(f"{lab.checks}.play").start(pod, say)
+            made = state / ".ready.json"
+            made.write_text(json.dumps({"submission": str(submission), "addresses": addresses}), "utf-8")
+            made.replace(state / "ready.json")
+            stop.wait()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(keep(read_lab(ROOT / "labs" / sys.argv[1]), Path(sys.argv[2])))

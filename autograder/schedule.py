@@ -1,0 +1,109 @@
+"""Runs checks side by side: each as soon as what it needs has its verdict, and the services that it uses are free.
+
+A fixture may give a ``Later``: something that is on its way. A check that asks for it gets the thing itself; the
+waiting is done in the check's own thread, and what goes wrong while waiting is the check's own end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Later(Generic[T]):
+    """A value that is made when it is first asked for, once, whoever asks; an exception is remembered too."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def get(self) -> T:
+        """The value. Raises what making it raised."""
+        with self._lock:
+            if not self._made:
+                try:
+                    self._value = self._make()
+                except Exception as error:
+                    self._error = error
+                self._made = True
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+
+def arrived(arguments: dict[str, Any]) -> dict[str, Any]:
+    """A check's arguments, with every ``Later`` replaced by what it stands for. Raises what making it raised."""
+    return {name: value.get() if isinstance(value, Later) else value for name, value in arguments.items()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One check to run.
+
+    Attributes:
+        name: what others need it by.
+        needs: the names that must be done before it.
+        uses: what it must have for itself while it runs; tasks that share one run one after another, in order.
+        run: does it; raises nothing.
+    """
+
+    name: str
+    needs: frozenset[str]
+    uses: frozenset[str]
+    run: Callable[[], None]
+
+
+def run_all(tasks: Iterable[Task], *, side_by_side: int) -> None:
+    """Runs every task, at most ``side_by_side`` at a time. Raises ValueError when they wait for each other."""
+    waiting = list(tasks)
+    names = {task.name for task in waiting}
+    done: set[str] = set()
+    busy: set[str] = set()
+    running = 0
+    changed = threading.Condition()
+
+    def attempt(task: Task) -> None:
+        nonlocal running
+        try:
+            task.run()
+        finally:
+            with changed:
+                running -= 1
+                done.add(task.name)
+                busy.difference_update(task.uses)
+                changed.notify()
+
+    threads = []
+    with changed:
+        while waiting:
+            task = _next(waiting, names, done, busy) if running < side_by_side else None
+            if task is None:
+                if not running:
+                    raise ValueError(f"they wait for each other: {', '.join(task.name for task in waiting)}")
+                changed.wait()
+                continue
+            waiting.remove(task)
+            busy.update(task.uses)
+            running += 1
+            threads.append(threading.Thread(target=attempt, args=(task,), name=task.name))
+            threads[-1].start()
+    for thread in threads:
+        thread.join()
+
+
+def _next(waiting: list[Task], names: set[str], done: set[str], busy: set[str]) -> Task | None:
+    """The first task that could start now. One that is passed over keeps its place before those that share its use."""
+    claimed = set(busy)
+    for task in waiting:
+        if not task.uses & claimed:
+            if task.needs & names <= done:
+                return task
+            claimed |= task.uses
+    return None
