@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 try:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 except ImportError:  # `make doctor` also runs where the environment has not been made yet
-    psutil = None
+    psutil = None  # type: ignore[assignment]
 
 __all__ = ["Holder", "holder"]
 

@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import traceback
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -120,7 +119,8 @@ class Checks:
         if session.testsfailed:
             raise session.Interrupted("the checks can't be collected")
         self._items = {_check(item).name: item for item in session.items}
-        prepared = [self._prepare(item, following) for item, following in pairwise([*session.items, None])]
+        followers = [*session.items[1:], None]
+        prepared = [self._prepare(item, following) for item, following in zip(session.items, followers, strict=True)]
         run_all(sorted(prepared, key=self._when), side_by_side=SIDE_BY_SIDE)
         return True
 
@@ -153,7 +153,9 @@ class Checks:
         """One check from its start to its verdict."""
         check: Check = function.__check__
         needed = {name: self._verdicts[name] for name in check.needs if name in self._verdicts}
-        missing = {name: verdict for name, verdict in needed.items() if verdict is not Verdict.PASSED}
+        missing: dict[str, Verdict] = {
+            name: verdict for name, verdict in needed.items() if verdict is not Verdict.PASSED
+        }
         self.wire.send(started=self._id(check.name))
         began = time.monotonic()
 
@@ -170,24 +172,25 @@ class Checks:
         self.wire.send(result=result)
 
     def _judge(self, check: Check, error: BaseException | None, box: EvidenceBox, seconds: float) -> Result:
+        blocked_by: tuple[str, ...] = ()
         match error:
             case None:
-                verdict, finding, blocked_by = Verdict.PASSED, None, ()
+                verdict, finding = Verdict.PASSED, None
             case Blocked(missing=missing):
                 verdict = max(missing.values(), key=_WEIGHT.index)
                 verdict = Verdict.BLOCKED if verdict is Verdict.FAILED else verdict
                 finding, blocked_by = None, tuple(self._id(name) for name in missing)
             case CheckFailed():
-                verdict, blocked_by = Verdict.FAILED, ()
+                verdict = Verdict.FAILED
                 finding = Finding(saw=error.saw, expected=error.expected, hint=error.hint or check.hint)
             case NotRun():
-                verdict, blocked_by = Verdict.NOT_RUN, ()
+                verdict = Verdict.NOT_RUN
                 finding = Finding(saw=error.saw, expected=error.expected, hint=error.hint)
             case AssertionError():
-                verdict, blocked_by = Verdict.FAILED, ()
+                verdict = Verdict.FAILED
                 finding = Finding(saw=str(error).split("\n\n")[0][:4000] or check.title, hint=check.hint)
             case _:
-                verdict, blocked_by = Verdict.ERROR, ()
+                verdict = Verdict.ERROR
                 said = error.saw if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
                 finding = Finding(
                     saw=f"The grader failed, not your work: {said[:1000]}",

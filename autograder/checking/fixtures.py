@@ -53,4 +53,5 @@ def versions(pytestconfig: pytest.Config) -> Callable[[str, str], None]:
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> EvidenceBox:
     """What this check wants to show."""
-    return request.node.stash[BOX]
+    item: pytest.Item = request.node
+    return item.stash[BOX]

@@ -57,7 +57,7 @@ class Watch:
 
     def seen(self) -> list[Appearance]:
         """What has appeared since the last call, in order."""
-        found = []
+        found: list[Appearance] = []
         while True:
             try:
                 data = os.read(self._descriptor, 1 << 16)

@@ -78,7 +78,7 @@ class Load:
             if time.monotonic() > deadline or not self._thread.is_alive():
                 last = self.points[-1].answer if self.points else "nothing"
                 fail(
-                    f"After {len(self.points)} requests, “{answer}” had answered {seen} times; the last answer: {last}.",
+                    f"After {len(self.points)} requests, “{answer}” had answered {seen} times, at last {last}.",
                     expected,
                     hint,
                 )

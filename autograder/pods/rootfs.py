@@ -32,11 +32,11 @@ def build(root: Path, *, user: int, packages: list[Path]) -> None:
         OSError: the kernel refused a mount.
     """
     mount("tmpfs", str(root), "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
-    for path in SYSTEM:
-        original = Path(path)
+    for name in SYSTEM:
+        original = Path(name)
         if original.is_symlink():
-            (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
-            (root / path[1:]).symlink_to(original.readlink())
+            (root / name[1:]).parent.mkdir(parents=True, exist_ok=True)
+            (root / name[1:]).symlink_to(original.readlink())
         elif original.is_dir():
             show(original, root)
     for path in [Path(sys.prefix), Path(sys.base_prefix), *packages]:
@@ -45,10 +45,10 @@ def build(root: Path, *, user: int, packages: list[Path]) -> None:
     _etc(root / "etc", user)
     _dev(root / "dev")
     (root / "proc").mkdir()
-    for path, size in WRITABLE.items():
-        folder = root / path[1:]
+    for name, size in WRITABLE.items():
+        folder = root / name[1:]
         folder.mkdir(parents=True, exist_ok=True)
-        mode = "1777" if path in ("/tmp", "/dev/shm") else "755"
+        mode = "1777" if name in ("/tmp", "/dev/shm") else "755"
         mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},nr_inodes=20000,mode={mode}")
     # From here on the grader itself can write nothing but the pod's folders, whatever a submission tempts it to.
     with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from autograder.services.wire import entry, field, number
 
 DT_FLOAT = 1
 Array = NDArray[np.float32]
+Names = tuple[str, str]  # of an input and an output
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Dense:
         if not self.softmax:
             return logits.astype(np.float32)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        answer: Array = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return answer
 
     def save(self, folder: Path) -> None:
         """Writes ``folder/saved_model.pb``; the folder is made."""
@@ -70,10 +72,12 @@ class Dense:
         return number(1, 1) + field(2, meta)
 
 
-def random_dense(rng: np.random.Generator, inputs: int = 64, outputs: int = 10, **names: str) -> Dense:
+def random_dense(
+    rng: np.random.Generator, inputs: int = 64, outputs: int = 10, names: Names = ("pixels", "probabilities")
+) -> Dense:
     """A model with random weights, whose answers to pixels 0–16 are neither flat nor extreme."""
     weights = rng.normal(scale=0.6 / np.sqrt(inputs), size=(inputs, outputs)).astype(np.float32)
-    return Dense(weights, rng.normal(size=outputs).astype(np.float32), **names)
+    return Dense(weights, rng.normal(size=outputs).astype(np.float32), *names)
 
 
 def _node(name: str, op: str, inputs: list[str], attributes: dict[str, bytes]) -> bytes:

@@ -19,7 +19,7 @@ from autograder.services.http import Answer, ask
 from autograder.waiting import polling
 
 REST_PORT, GRPC_PORT = 8501, 8500
-START_SECONDS = 60.0
+START_SECONDS = 30.0
 SERVICE = Limits(seconds=None, cpu_seconds=900)
 Array = NDArray[np.float32]
 
@@ -111,7 +111,8 @@ class ModelServer:
         request = wire.field(1, wire.field(1, model.encode())) + wire.entry(2, input_name, tensor)
         options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_http_proxy", 0)]
         with grpc.insecure_channel(f"127.0.0.1:{self.grpc_port}", options=options) as channel:
-            call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+            method = "/tensorflow.serving.PredictionService/Predict"
+            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             try:
                 answer = call(request, timeout=seconds, wait_for_ready=False)
             except grpc.RpcError as error:
@@ -119,7 +120,7 @@ class ModelServer:
         outputs = {}
         for item in wire.messages(answer, 1):
             parts = dict(wire.fields(item))
-            outputs[bytes(parts[1]).decode()] = _array(bytes(parts[2]))  # type: ignore[arg-type]
+            outputs[bytes(parts[1]).decode()] = _array(bytes(parts[2]))
         return outputs
 
 
@@ -132,9 +133,9 @@ def _array(tensor: bytes) -> Array:
     sizes, content, kind = [], b"", 0
     for number, value in wire.fields(tensor):
         if number == 1:
-            kind = int(value)  # type: ignore[arg-type]
+            kind = int(value)
         elif number == 2 and isinstance(value, bytes):
-            sizes = [int(size) for item in wire.messages(value, 2) for tag, size in wire.fields(item) if tag == 1]  # type: ignore[arg-type]
+            sizes = [int(size) for item in wire.messages(value, 2) for tag, size in wire.fields(item) if tag == 1]
         elif number in (4, 5) and isinstance(value, bytes):
             content += value
     if kind != 1:
@@ -163,7 +164,8 @@ def wait_started(server: ModelServer, model: str) -> dict[int, str]:
             said = finished.tail(6)
             return f"serve.sh {finished.ending()}." + (f" It printed:\n{said}" if said else " It printed nothing.")
         answer = ask(server.path(model))
-        return f"After {START_SECONDS:g} seconds, GET {server.path(model)} gave: {answer}"
+        last = (server.running.log().strip().splitlines() or ["(nothing)"])[-1]
+        return f"After {START_SECONDS:g} seconds, GET {server.path(model)} gave: {answer}\nThe log's last line: {last}"
 
     return polling(
         look,

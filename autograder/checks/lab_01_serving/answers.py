@@ -20,17 +20,17 @@ from autograder.checks.lab_01_serving.fixtures import (
     Array,
     CourseServer,
     Digits,
+    Model,
     ServedExport,
     Shelf,
 )
 from autograder.checks.lab_01_serving.visible import (
-    export_is_a_saved_model,
     far,
     predictions,
     serve_sh_serves,
     signature_takes_raw_pixels,
 )
-from autograder.services.savedmodel import Dense, random_dense
+from autograder.services.savedmodel import random_dense
 from autograder.services.tfserving import GrpcError, ModelServer
 from autograder.waiting import polling
 
@@ -98,6 +98,7 @@ def model_scales_by_itself(
 )
 def server_reads_held_out_digits(
     server: ModelServer,
+    course: CourseServer,
     shelves: dict[str, Shelf],
     export: Path,
     served_export: ServedExport,
@@ -114,6 +115,7 @@ def server_reads_held_out_digits(
     found = predictions(answer, "predictions", rows=len(digits.test_labels))
     accuracy = float(np.mean(found.argmax(axis=1) == digits.test_labels))
     evidence.text("Accuracy", f"{accuracy:.1%} of {len(digits.test_labels)} digits that it has not seen")
+    shelf.models[version] = course.own_answer(served_export.version)
     if accuracy < PROMISED_ACCURACY:
         fail(
             f"It reads {accuracy:.1%} of {len(digits.test_labels)} held-out digits.",
@@ -148,7 +150,7 @@ def grpc_gives_what_rest_gives(
         fail(f"Over gRPC, {difference} (over REST).", f"The same numbers, to within {TOLERANCE:g}.")
 
 
-def version_of_answer(models: dict[int, Dense], row: Array) -> Callable[[int, bytes], tuple[str, bool]]:
+def version_of_answer(models: dict[int, Model], row: Array) -> Callable[[int, bytes], tuple[str, bool]]:
     """Tells from an answer to ``row`` which of the versions gave it. Any other answer is a failure."""
     known = {version: model(row)[0] for version, model in models.items()}
 
@@ -220,7 +222,7 @@ def requests_share_batches(
     "warm-up",
     skill=12,
     points=6,
-    needs=[export_is_a_saved_model],
+    needs=[serve_sh_serves, signature_takes_raw_pixels],
     last=True,
     hint="A TFRecord file of PredictionLog messages at assets.extra/tf_serving_warmup_requests, inside the version.",
 )
@@ -240,7 +242,7 @@ def warm_up_is_replayed(
     # a server that replays them refuses it, one that does not replay them serves it.
     shelf = shelves[MODEL]
     version = shelf.take_number()
-    misfit = random_dense(np.random.default_rng(seed), 7, 3, input_name="something_else")
+    misfit = random_dense(np.random.default_rng(seed), 7, 3, ("something_else", "scores"))
     misfit.save(shelf.staging(version))
     (shelf.staging(version) / "assets.extra").mkdir()
     shutil.copy(requests, shelf.staging(version) / "assets.extra")

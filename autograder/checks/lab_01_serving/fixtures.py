@@ -159,6 +159,9 @@ def pixels(seed: int) -> Array:
     return generator(seed, "pixels").integers(0, 17, size=(8, 64)).astype(np.float32)
 
 
+Model = Callable[[Array], Array]  # what a version answers to rows of shape (n, inputs)
+
+
 @dataclass
 class Shelf:
     """The versions of one model, in a base path that a server watches. What appears there is complete at once."""
@@ -167,13 +170,14 @@ class Shelf:
     base: str
     rng: np.random.Generator
     next_version: int
-    models: dict[int, Dense] = field(default_factory=dict)
+    models: dict[int, Model] = field(default_factory=dict)
 
     def put(self, model: Dense | None = None) -> int:
         """Publishes a model of ours, by default one with new random weights; gives its version."""
         version = self.take_number()
-        self.models[version] = model or random_dense(self.rng)
-        self.models[version].save(self.staging(version))
+        model = model or random_dense(self.rng)
+        model.save(self.staging(version))
+        self.models[version] = model
         self.reveal(version)
         return version
 
@@ -268,6 +272,17 @@ class CourseServer:
     stranger: str
     strange: Dense
 
+    def own_answer(self, version: int) -> Model:
+        """What a version on this server answers, for comparing another server's answers with."""
+
+        def answer(rows: Array) -> Array:
+            said = self.server.ask(OURS, {"instances": rows.tolist()}, version=version)
+            if said.status != 200:
+                raise GraderError(f"The course's model server answered {said}.")
+            return np.array(said.json["predictions"], dtype=np.float32)
+
+        return answer
+
     def ready(self) -> CourseServer:
         """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""
         try:
@@ -309,8 +324,8 @@ def _start_course(pod: Pod, seed: int) -> CourseServer:
     rng = generator(seed, "course")
     stranger = f"model_{rng.integers(10_000)}"
     inputs, outputs = int(rng.integers(3, 60)), int(rng.integers(2, 9))
-    names = {"input_name": f"sensor_{rng.integers(1000)}", "output_name": f"score_{rng.integers(1000)}"}
-    strange = random_dense(rng, inputs, outputs, **names)
+    names = (f"sensor_{rng.integers(1000)}", f"score_{rng.integers(1000)}")
+    strange = random_dense(rng, inputs, outputs, names)
     config = ""
     for name in (OURS, stranger):
         pod.outside(f"/course/{name}").mkdir()

@@ -11,7 +11,7 @@ from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.folders import Watch, changed_after_it_appeared
 from autograder.checking.load import Load
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
-from autograder.checks.lab_01_serving.fixtures import MODEL, Array, CourseServer, Programs, Shelf, shown
+from autograder.checks.lab_01_serving.fixtures import MODEL, Array, Programs, Shelf, shown
 from autograder.checks.lab_01_serving.visible import (
     Publishing,
     publish_adds_the_next_version,
@@ -36,7 +36,7 @@ def no_failures(load: Load, evidence: EvidenceBox, title: str) -> None:
     if load.failures:
         first = load.failures[0]
         fail(
-            f"{len(load.failures)} of {len(load.points)} requests failed; the first after {first.at:.1f} s: {first.answer}.",
+            f"{len(load.failures)} of {len(load.points)} requests failed, first after {first.at:.1f} s: {first.answer}.",
             "Not one fails.",
         )
 
@@ -61,11 +61,12 @@ def new_version_takes_over(
     old = max(shelf.models)
     server.wait_available(MODEL, old)
     new = shelf.take_number()
-    shelf.models[new] = random_dense(shelf.rng)
+    model = random_dense(shelf.rng)
+    shelf.models[new] = model
     recognise = version_of_answer({old: shelf.models[old], new: shelf.models[new]}, row)
     with Load(server.path(MODEL, then=":predict"), body_of(row), recognise) as load:
         load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
-        shelf.models[new].save(shelf.staging(new))
+        model.save(shelf.staging(new))
         shelf.reveal(new)
         try:
             load.wait_for(
@@ -169,7 +170,7 @@ class RestoredConfig:
     skill=9,
     points=4,
     needs=[labels_move_while_serving],
-    hint="Ask the server for the state of the version before you touch the file, and touch nothing unless it is AVAILABLE.",
+    hint="Ask the server for the version's state before you touch the file; touch nothing unless it is AVAILABLE.",
 )
 def labels_never_leave_the_loaded_versions(
     pod: Pod, server: ModelServer, shelves: dict[str, Shelf], programs: Programs, evidence: EvidenceBox
@@ -207,9 +208,9 @@ def labels_never_leave_the_loaded_versions(
     needs=[publish_adds_the_next_version],
     hint="Copy to a name beside it that is no number, then rename: on one file system that is one step.",
 )
-def nobody_sees_half_a_version(pod: Pod, programs: Programs, course: CourseServer, evidence: EvidenceBox) -> None:
+def nobody_sees_half_a_version(pod: Pod, programs: Programs, seed: int, evidence: EvidenceBox) -> None:
     """Whoever watches the base path never sees a version folder that is not complete."""
-    base = Publishing(pod, programs, "watched", course.shelf)
+    base = Publishing(pod, programs, "watched", seed)
     with Watch(pod.outside(base.base)) as watch:
         version = base.publish(evidence)
         seen = watch.seen()
@@ -240,9 +241,9 @@ def nobody_sees_half_a_version(pod: Pod, programs: Programs, course: CourseServe
     needs=[publish_adds_the_next_version],
     hint="Look for saved_model.pb, and whether it is a SavedModel at all, before you copy anything.",
 )
-def incomplete_model_is_refused(pod: Pod, programs: Programs, course: CourseServer, evidence: EvidenceBox) -> None:
+def incomplete_model_is_refused(pod: Pod, programs: Programs, seed: int, evidence: EvidenceBox) -> None:
     """`publish.py` refuses a folder that holds no complete SavedModel, and leaves the base path as it was."""
-    base = Publishing(pod, programs, "refusing", course.shelf)
+    base = Publishing(pod, programs, "refusing", seed)
     base.publish(evidence)
     variables = {name: content for name, content in base.files.items() if name != "saved_model.pb"}
     for name, files in (
@@ -273,7 +274,9 @@ def corrupt_version_harms_nobody(
 ) -> None:
     """A corrupt version that appears under load leaves the old one serving, without one failed request."""
     shelf, row = shelves[MODEL], pixels[:1]
-    old = shelf.put()
+    old = max(shelf.models)
+    if old != shelf.next_version - 1:
+        old = shelf.put()
     server.wait_available(MODEL, old)
     corrupt = shelf.take_number()
     recognise = version_of_answer({old: shelf.models[old]}, row)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: PTH100, PTH103, PTH104, PTH107, PTH118, PTH120, PTH123, PTH208, PTH211, SIM115
+# ruff: noqa: SIM115
 """Versions are symlinks to complete folders; labels are edited in the text of models.config."""
 
 import getopt

@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# ruff: noqa: PTH103, PTH118
 """Digits with nothing but TensorFlow: two matrices, a gradient tape and Adam written out."""
 
 import getopt
