@@ -100,7 +100,19 @@ class Load:
                 async with session.post(self._url, data=self._body, headers=headers) as response:
                     answer, failed = self._recognise(response.status, await response.content.read(1 << 20))
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                answer, failed = f"{type(error).__name__}: {error}"[:200], True
+                answer, failed = what_happened(error), True
                 await asyncio.sleep(0.01)  # a port that nobody listens on would be asked thousands of times
             end = time.monotonic()
             self.points.append(LoadPoint(at=begin - self._began, seconds=end - begin, answer=answer, failed=failed))
+
+
+def what_happened(error: Exception) -> str:
+    """A failed request in a student's words."""
+    match error:
+        case aiohttp.ClientConnectorError():
+            return f"no connection: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError() | ConnectionResetError():
+            return "the connection was closed before an answer came"
+        case TimeoutError():
+            return "no answer within 30 seconds"
+    return f"{type(error).__name__}: {error}"[:200]

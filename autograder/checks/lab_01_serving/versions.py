@@ -34,9 +34,9 @@ def no_failures(load: Load, evidence: EvidenceBox, title: str) -> None:
     """Fails the check when a request failed; shows the load whatever happened."""
     evidence.load(title, load.points)
     if load.failures:
-        first = load.failures[0]
+        first, count = load.failures[0], len(load.failures)
         fail(
-            f"{len(load.failures)} of {len(load.points)} requests failed, first after {first.at:.1f} s: {first.answer}.",
+            f"{count} of {len(load.points)} requests failed, the first at {first.at:.1f} s: {first.answer}.",
             "Not one fails.",
         )
 
