@@ -48,11 +48,11 @@ fi
 
 if [ -n "$have_uv" ]; then
     uv pip sync --quiet --compile-bytecode --require-hashes --python .venv/bin/python requirements.lock &&
-        uv pip install --quiet --no-deps --no-build-isolation --python .venv/bin/python --editable . ||
+        uv pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --python .venv/bin/python --editable . ||
         stop "uv could not install the packages; the lines above say why. Run it again when that is mended."
 else
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock &&
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat --editable . ||
         stop "pip could not install the packages; the lines above say why. Run it again when that is mended."
 fi
 echo "$wanted" >"$stamp"

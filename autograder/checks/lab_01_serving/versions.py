@@ -18,7 +18,7 @@ from autograder.checks.lab_01_serving.visible import (
     serve_sh_serves,
 )
 from autograder.pods import Limits, Pod
-from autograder.services.http import ask
+from autograder.services.http import Answer, ask
 from autograder.services.savedmodel import random_dense
 from autograder.services.tfserving import ModelServer
 from autograder.waiting import polling
@@ -116,21 +116,23 @@ def labels_move_while_serving(
         )
         server.wait_available(MODEL, version, hint=hint)
     with RestoredConfig(pod):
-        move(programs, evidence, "canary", str(first), labels={"canary": first})
-        move(programs, evidence, "promote", labels={"stable": first, "canary": first})
-        move(programs, evidence, "canary", str(second), labels={"stable": first, "canary": second})
+        move(programs, server, evidence, "canary", str(first), labels={"canary": first})
+        move(programs, server, evidence, "promote", labels={"stable": first, "canary": first})
+        move(programs, server, evidence, "canary", str(second), labels={"stable": first, "canary": second})
         recognise = version_of_answer({first: shelf.models[first], second: shelf.models[second]}, row)
         with Load(server.path(MODEL, label="stable", then=":predict"), body_of(row), recognise) as load:
             load.wait_for(str(first), times=SOME, expected=f"stable is version {first}.")
-            move(programs, evidence, "promote", labels={"stable": second, "canary": second})
+            move(programs, server, evidence, "promote", labels={"stable": second, "canary": second})
             load.wait_for(str(second), times=SOME, expected=f"After promote, stable is version {second}.")
-            move(programs, evidence, "rollback", labels={"stable": first})
+            move(programs, server, evidence, "rollback", labels={"stable": first})
             load.wait_for(str(first), times=SOME, expected=f"After rollback, stable is version {first}.")
         no_failures(load, evidence, "The label stable, promoted and rolled back under load")
 
 
-def move(programs: Programs, evidence: EvidenceBox, command: str, *argv: str, labels: dict[str, int]) -> None:
-    """Runs a label command of ``publish.py``, which has to print at least these labels."""
+def move(
+    programs: Programs, server: ModelServer, evidence: EvidenceBox, command: str, *argv: str, labels: dict[str, int]
+) -> None:
+    """Runs a label command of ``publish.py``: it prints at least these labels, and the server follows by then."""
     whole = ("publish.py", command, MODEL, *argv)
     finished, printed = programs.json(*whole, limits=Limits(seconds=60))
     evidence.http(f"publish.py {command}", shown(whole), json.dumps(printed)[:1000])
@@ -140,6 +142,22 @@ def move(programs: Programs, evidence: EvidenceBox, command: str, *argv: str, la
             f"`{shown(whole)}` {finished.ending()} and printed {json.dumps(printed)[:400]}.",
             f"Exit code 0 and {json.dumps({'labels': labels})}.",
         )
+    for label, version in labels.items():
+        answer = ask(server.path(MODEL, label=label, then="/metadata"))
+        if version_in(answer) != str(version):
+            fail(
+                f"`{shown(whole)}` had ended, and the server answered for {label}: {str(answer)[:200]}",
+                f"By then it answers with version {version}.",
+                "Wait until the server itself answers for the label before you say that it is done.",
+            )
+
+
+def version_in(metadata: Answer) -> str | None:
+    """The version that a metadata answer is about."""
+    found = metadata.json
+    spec = found.get("model_spec") if isinstance(found, dict) else None
+    version = spec.get("version") if isinstance(spec, dict) else None
+    return version if isinstance(version, str) else None
 
 
 class RestoredConfig:
@@ -180,7 +198,7 @@ def labels_never_leave_the_loaded_versions(
     loaded = max(shelf.models)
     server.wait_available(MODEL, loaded)
     with RestoredConfig(pod):
-        move(programs, evidence, "canary", str(loaded), labels={"canary": loaded})
+        move(programs, server, evidence, "canary", str(loaded), labels={"canary": loaded})
         before = pod.read("/submission/models.config")
         whole = ("publish.py", "canary", MODEL, str(loaded + 1000))
         finished, printed = programs.json(*whole, limits=Limits(seconds=60))
@@ -193,8 +211,7 @@ def labels_never_leave_the_loaded_versions(
         if pod.read("/submission/models.config") != before:
             fail("It refused, but models.config is not what it was before.", "The file is untouched.")
         answer = ask(server.path(MODEL, label="canary", then="/metadata"))
-        version = ((answer.json or {}).get("model_spec") or {}).get("version")
-        if version != str(loaded):
+        if version_in(answer) != str(loaded):
             fail(
                 f"After the refusal, canary answers with {str(answer)[:300]}.",
                 f"It is still version {loaded}.",
