@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from .config import BatchingParameters
@@ -59,12 +60,10 @@ def check_parameters(parameters: BatchingParameters) -> None:
         StatusError: in the real server's words.
     """
     allowed = parameters.allowed_batch_sizes
-    for smaller, larger in zip(allowed, allowed[1:], strict=False):
+    for smaller, larger in pairwise(allowed):
         if larger <= smaller:
             raise invalid_argument("allowed_batch_sizes entries must be monotonically increasing")
-    last = (
-        parameters.max_execution_batch_size if parameters.split_large_batches else parameters.max_batch_size
-    )
+    last = parameters.max_execution_batch_size if parameters.split_large_batches else parameters.max_batch_size
     if allowed and allowed[-1] != last:
         raise invalid_argument(
             f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {allowed[-1]};"
@@ -73,13 +72,9 @@ def check_parameters(parameters: BatchingParameters) -> None:
     if parameters.max_batch_size <= 0:
         raise invalid_argument(f"max_batch_size must be positive; was {parameters.max_batch_size}")
     if parameters.batch_timeout_micros < 0:
-        raise invalid_argument(
-            f"batch_timeout_micros must be non-negative; was {parameters.batch_timeout_micros}"
-        )
+        raise invalid_argument(f"batch_timeout_micros must be non-negative; was {parameters.batch_timeout_micros}")
     if parameters.max_enqueued_batches < 0:
-        raise invalid_argument(
-            f"max_enqueued_batches must be non-negative; was {parameters.max_enqueued_batches}"
-        )
+        raise invalid_argument(f"max_enqueued_batches must be non-negative; was {parameters.max_enqueued_batches}")
 
 
 class BatchScheduler:
@@ -142,9 +137,7 @@ class BatchScheduler:
                 f"Task size {task.rows} is larger than maximum input batch size {parameters.max_batch_size}"
             )
         pad = parameters.pad_variable_length_inputs
-        shapes = tuple(
-            (alias, len(tensor.shape) if pad else tensor.shape[1:]) for alias, tensor in task.inputs.items()
-        )
+        shapes = tuple((alias, len(tensor.shape) if pad else tensor.shape[1:]) for alias, tensor in task.inputs.items())
         with self._changed:
             key = (id(servable), signature.name, shapes)
             queue = self._queues.get(key)
@@ -208,14 +201,10 @@ class BatchScheduler:
 
     def _process(self, queue: _Queue, batch: _Batch) -> None:
         limit = self._parameters.max_execution_batch_size
-        joined = {
-            alias: _join([task.inputs[alias] for task in batch.tasks]) for alias in batch.tasks[0].inputs
-        }
+        joined = {alias: _join([task.inputs[alias] for task in batch.tasks]) for alias in batch.tasks[0].inputs}
         if self._parameters.split_large_batches and 0 < limit < batch.rows:
             parts = [
-                self._execute(
-                    queue, {alias: _cut(tensor, at, limit) for alias, tensor in joined.items()}, batch
-                )
+                self._execute(queue, {alias: _cut(tensor, at, limit) for alias, tensor in joined.items()}, batch)
                 for at in range(0, batch.rows, limit)
             ]
             outputs = {name: _join([part[name] for part in parts]) for name in parts[0]}

@@ -112,9 +112,7 @@ class TensorFlow:
             c_void_p, c_void_p, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_int, c_void_p, c_int, c_void_p,
             c_void_p,
         )  # fmt: skip
-        self.allocate_tensor: Final = function(
-            "TF_AllocateTensor", c_void_p, c_int, c_void_p, c_int, c_size_t
-        )
+        self.allocate_tensor: Final = function("TF_AllocateTensor", c_void_p, c_int, c_void_p, c_int, c_size_t)
         self.delete_tensor: Final = function("TF_DeleteTensor", None, c_void_p)
         self.tensor_from_proto: Final = function("TF_TensorFromProto", None, c_void_p, c_void_p, c_void_p)
         self.tensor_type: Final = function("TF_TensorType", c_int, c_void_p)

@@ -16,6 +16,9 @@ from .errors import Code, StatusError, invalid_argument, not_found
 MODELS_ROOT_VARIABLE: Final = "TFSERVING_MODELS_ROOT"
 """Environment variable: where `/models` is, for machines on which it can't be made."""
 
+METRICS_PATH: Final = "/monitoring/prometheus/metrics"
+"""Where the metrics are if the monitoring configuration names no path."""
+
 _PUBLIC_ROOT: Final = "/models"
 
 
@@ -25,14 +28,14 @@ def real_path(path: str) -> str:
         path = urlsplit(path).path
     root = os.environ.get(MODELS_ROOT_VARIABLE)
     if root and (path == _PUBLIC_ROOT or path.startswith(_PUBLIC_ROOT + "/")):
-        return os.path.abspath(root) + path[len(_PUBLIC_ROOT) :]
+        return str(Path(root).absolute()) + path[len(_PUBLIC_ROOT) :]
     return path
 
 
 def public_text(text: str) -> str:
     """`text` with the folder that stands for `/models` called `/models` again."""
     root = os.environ.get(MODELS_ROOT_VARIABLE)
-    return text.replace(os.path.abspath(root), _PUBLIC_ROOT) if root else text
+    return text.replace(str(Path(root).absolute()), _PUBLIC_ROOT) if root else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Monitoring:
     """Whether and at which path of the REST port the Prometheus metrics are served."""
 
     enabled: bool = False
-    path: str = "/monitoring/prometheus/metrics"
+    path: str = METRICS_PATH
 
 
 def read_message(path: str, message: Any) -> Any:
@@ -126,6 +129,16 @@ def model_configs(message: Any) -> list[ModelConfig]:
                 f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}"
             )
     return configs
+
+
+def log_deprecated(message: Any) -> None:
+    """Says which models of a ModelServerConfig use the old way to name their platform."""
+    for entry in message.model_config_list.config:
+        if entry.model_type:
+            logs.absl_log(
+                "W", "server_core.cc:80",
+                "Deprecated ModelServerConfig::model_type field used. Prefer ModelServerConfig::model_platform.",
+            )  # fmt: skip
 
 
 def check_platforms(configs: list[ModelConfig]) -> None:
@@ -193,4 +206,4 @@ def monitoring(path: str) -> Monitoring:
         StatusError: the file can't be read or is not one.
     """
     config = read_message(path, protos.MonitoringConfig()).prometheus_config
-    return Monitoring(config.enable, config.path or Monitoring.path)
+    return Monitoring(config.enable, config.path or METRICS_PATH)

@@ -32,9 +32,7 @@ def examples_input(body: bytes) -> tuple[str, list[bytes]]:
             f"JSON Value: {pretty(document)} When method is classify, key 'examples' is expected and was not found"
         )
     if not isinstance(examples, list) or isinstance(examples, Members):
-        raise invalid_argument(
-            f"JSON Value: {pretty(document)} Expecting 'examples' value to be an list/array"
-        )
+        raise invalid_argument(f"JSON Value: {pretty(document)} Expecting 'examples' value to be an list/array")
     if not examples:
         raise invalid_argument(f"JSON Value: {pretty(document)} 'examples' value is an empty array")
     target = message.example_list if context is MISSING else message.example_list_with_context
@@ -92,7 +90,5 @@ def _values(feature: Any, name: str, kind: str) -> Any:
     """The list for values of `kind`; a feature has values of one kind only."""
     present = feature.WhichOneof("kind")
     if present not in (None, kind):
-        raise invalid_argument(
-            f"Unexpected element type in feature: {name} expecting type: {_KINDS[present]}"
-        )
+        raise invalid_argument(f"Unexpected element type in feature: {name} expecting type: {_KINDS[present]}")
     return getattr(feature, kind).value

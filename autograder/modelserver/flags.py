@@ -18,6 +18,8 @@ _TRUE: Final = ("true", "t", "1", "yes", "y")
 _FALSE: Final = ("false", "f", "0", "no", "n")
 _BITS: Final = {"int32": 31, "int64": 63}
 
+_PARSER: Final = "external/local_xla/xla/tsl/util/command_line_flags.cc:55"
+
 Value = bool | int | float | str
 
 
@@ -66,9 +68,7 @@ class Flags:
             UsageError: a value is not of its flag's type, or the usage was asked for.
         """
         known = _known_flags()
-        self._values: dict[str, Value] = {
-            flag.name: flag.value(flag.default.strip('"')) for flag in known.values()
-        }
+        self._values: dict[str, Value] = {flag.name: flag.value(flag.default.strip('"')) for flag in known.values()}
         for argument in arguments:
             name, equals, text = argument.removeprefix("--").partition("=")
             flag = known.get(name) if argument.startswith("--") else None
@@ -83,6 +83,7 @@ class Flags:
             try:
                 self._values[name] = flag.value(text) if equals else True
             except ValueError:
+                logs.log("E", _PARSER, f"Couldn't interpret value {text} for flag {name}.")
                 print_usage(known)
                 raise UsageError from None
 

@@ -18,6 +18,9 @@ from .metrics import Metrics
 from .servable import DEFAULT_SIGNATURE, Servable
 from .session import RunMode
 
+_Method = tuple[Callable[[Any, Any], Any], Any]
+"""What answers a call, and the class of its request."""
+
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -58,13 +61,13 @@ class GrpcServer:
             name, _, value = argument.partition("=")
             options.append((name, int(value) if value.lstrip("-").isdigit() else value))
         self._server = grpc.server(self._pool, options=options)
-        prediction = {
+        prediction: dict[str, _Method] = {
             "Predict": (self._predict, protos.PredictRequest),
             "Classify": (self._classify, protos.ClassificationRequest),
             "Regress": (self._regress, protos.RegressionRequest),
             "GetModelMetadata": (self._metadata, protos.GetModelMetadataRequest),
         }
-        model = {
+        model: dict[str, _Method] = {
             "GetModelStatus": (self._status, protos.GetModelStatusRequest),
             "HandleReloadConfigRequest": (self._reload_config, protos.ReloadConfigRequest),
         }
@@ -94,8 +97,8 @@ class GrpcServer:
         """Takes no more calls and waits for those there are."""
         self._server.stop(grace_seconds).wait()
 
-    def _add(self, service: str, methods: dict[str, tuple[Callable[[Any, Any], Any], Any]]) -> None:
-        handlers = {
+    def _add(self, service: str, methods: dict[str, _Method]) -> None:
+        handlers: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(
                 _answering(method),
                 request_deserializer=request.FromString,
@@ -127,9 +130,7 @@ class GrpcServer:
     def _classify(self, request: Any, context: Any) -> Any:
         def work(servable: Servable) -> Any:
             signature = example_signature(servable, request.model_spec.signature_name)
-            results = self._inference.classify(
-                servable, signature, serialized_examples(request.input), _mode(context)
-            )
+            results = self._inference.classify(servable, signature, serialized_examples(request.input), _mode(context))
             response = protos.ClassificationResponse()
             _fill_spec(response.model_spec, servable, signature.name)
             for result in results:
@@ -143,9 +144,7 @@ class GrpcServer:
     def _regress(self, request: Any, context: Any) -> Any:
         def work(servable: Servable) -> Any:
             signature = example_signature(servable, request.model_spec.signature_name)
-            values = self._inference.regress(
-                servable, signature, serialized_examples(request.input), _mode(context)
-            )
+            values = self._inference.regress(servable, signature, serialized_examples(request.input), _mode(context))
             response = protos.RegressionResponse()
             _fill_spec(response.model_spec, servable, signature.name)
             for value in values:
@@ -249,7 +248,8 @@ def _fill_spec(spec: Any, servable: Servable, signature_name: str) -> None:
 def _mode(context: Any) -> RunMode:
     """The caller's deadline as a run's."""
     remaining = context.time_remaining()
-    return RunMode(0 if remaining is None else max(int(remaining * 1000), 1))
+    # Without a deadline it is None or some hundred years, depending on grpcio's version.
+    return RunMode(0 if remaining is None or remaining > 1e6 else max(int(remaining * 1000), 1))
 
 
 def _answering(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -266,5 +266,5 @@ def _answering(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 def _health_handler() -> Any:
     """grpc.health.v1.Health/Check, by hand: the answer is SERVING, field 1 = 1."""
-    check = grpc.unary_unary_rpc_method_handler(lambda request, context: b"\x08\x01")
+    check: Any = grpc.unary_unary_rpc_method_handler(lambda request, context: b"\x08\x01")
     return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})

@@ -18,11 +18,20 @@ from typing import Any, Final
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 REASONS: Final = {
-    200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 409: "Conflict",
-    412: "Precondition Failed", 413: "Request Entity Too Large", 416: "Requested Range Not Satisfiable",
-    499: "Client Closed Request", 500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    409: "Conflict",
+    413: "Request Entity Too Large",
+    429: "Client Error",
+    499: "Client Error",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
     504: "Gateway Time-out",
-}  # fmt: skip
+}
 
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"\r?\n")
@@ -71,12 +80,8 @@ class _Refused(Exception):
 def error_page(status: int) -> Response:
     """libevent's own error page."""
     title = f"{status} {REASONS[status]}"
-    body = (
-        f"<HTML><HEAD>\n<TITLE>{title}</TITLE>\n</HEAD><BODY>\n<H1>{REASONS[status]}</H1>\n</BODY></HTML>\n"
-    )
-    return Response(
-        status, body.encode(), (("Content-Type", "text/html"), ("Connection", "close")), close=True
-    )
+    body = f"<HTML><HEAD>\n<TITLE>{title}</TITLE>\n</HEAD><BODY>\n<H1>{REASONS[status]}</H1>\n</BODY></HTML>\n"
+    return Response(status, body.encode(), (("Content-Type", "text/html"), ("Connection", "close")), close=True)
 
 
 def parse_head(head: bytes) -> Head:

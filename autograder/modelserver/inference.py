@@ -150,7 +150,7 @@ class Inference:
 def input_size(inputs: Mapping[str, Tensor]) -> int:
     """The size of a request's inputs in bytes."""
     return sum(
-        len(tensor.data) if type(tensor.data) is bytes else sum(map(len, tensor.data))  # type: ignore[arg-type]
+        len(tensor.data) if isinstance(tensor.data, bytes) else sum(len(text) for text in tensor.data)
         for tensor in inputs.values()
     )
 
@@ -219,22 +219,16 @@ def _filtered_outputs(signature: Signature, output_filter: Sequence[str]) -> tup
     return tuple(seen)
 
 
-def _classifications(
-    classes: Tensor | None, scores: Tensor | None, count: int
-) -> list[list[tuple[bytes, float]]]:
+def _classifications(classes: Tensor | None, scores: Tensor | None, count: int) -> list[list[tuple[bytes, float]]]:
     for what, tensor, dtype, type_name in (
         ("classes", classes, STRING, "DT_STRING"), ("scores", scores, FLOAT, "DT_FLOAT"),
     ):  # fmt: skip
         if tensor is None:
             continue
         if len(tensor.shape) != 2:
-            raise invalid_argument(
-                f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}"
-            )
+            raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}")
         if tensor.dtype is not dtype:
-            raise invalid_argument(
-                f"Expected {what} Tensor of {type_name}. Got: DT_{tensor.dtype.name.upper()}"
-            )
+            raise invalid_argument(f"Expected {what} Tensor of {type_name}. Got: DT_{tensor.dtype.name.upper()}")
         if tensor.shape[0] != count:
             raise invalid_argument(f"Expected {what} output batch size of {count}. Got: {tensor.shape[0]}")
     if classes is not None and scores is not None and classes.shape[1] != scores.shape[1]:
@@ -253,13 +247,10 @@ def _classifications(
 def _regressions(output: Tensor, count: int) -> list[float]:
     if len(output.shape) != 1 and not (len(output.shape) == 2 and output.shape[1] == 1):
         raise invalid_argument(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got"
-            f" {_shape_text(output)}"
+            f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape_text(output)}"
         )
     if output.shape[0] != count:
-        raise invalid_argument(
-            f"Input batch size did not match output batch size: {count} vs. {output.shape[0]}"
-        )
+        raise invalid_argument(f"Input batch size did not match output batch size: {count} vs. {output.shape[0]}")
     if output.dtype is not FLOAT:
         raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: DT_{output.dtype.name.upper()}")
     return list(output.values())
@@ -273,4 +264,4 @@ def _debug_text(definition: Any) -> str:
     """The message as protocol buffers' DebugString shows it."""
     from google.protobuf import text_format  # slow to import and needed for this error alone
 
-    return text_format.MessageToString(definition)
+    return str(text_format.MessageToString(definition))

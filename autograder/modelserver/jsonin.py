@@ -247,9 +247,7 @@ def _exact(parsed: Any, inputs_of: Callable[[str], InputTypes]) -> PredictInput:
         )
     if instances is not MISSING:
         if not isinstance(instances, list) or isinstance(instances, Members):
-            raise invalid_argument(
-                f"JSON Value: {pretty(document)} Expecting 'instances' to be an list/array"
-            )
+            raise invalid_argument(f"JSON Value: {pretty(document)} Expecting 'instances' to be an list/array")
         if not instances:
             raise invalid_argument(f"JSON Value: {pretty(document)} No values in 'instances' array")
         return PredictInput(name, True, _rows(instances, types))
@@ -306,8 +304,7 @@ def _rows(instances: list[Any], types: InputTypes) -> dict[str, Tensor]:
                 f" {','.join(sorted(types))}"
             )
     return {
-        alias: fillers[0].tensor((len(instances), *fillers[0].shape), fillers)
-        for alias, fillers in columns.items()
+        alias: fillers[0].tensor((len(instances), *fillers[0].shape), fillers) for alias, fillers in columns.items()
     }
 
 
@@ -323,13 +320,9 @@ def _add_item(columns: dict[str, list[_Filler]], alias: str, value: Any, types: 
     if column:
         first = column[0]
         if len(filler.values) != len(first.values):
-            raise invalid_argument(
-                f"Expecting tensor size: {len(first.values)} but got: {len(filler.values)}"
-            )
+            raise invalid_argument(f"Expecting tensor size: {len(first.values)} but got: {len(filler.values)}")
         if filler.shape != first.shape:
-            raise invalid_argument(
-                f"Expecting shape {_brackets(first.shape)} but got: {_brackets(filler.shape)}"
-            )
+            raise invalid_argument(f"Expecting shape {_brackets(first.shape)} but got: {_brackets(filler.shape)}")
     column.append(filler)
 
 
@@ -361,9 +354,7 @@ class _Filler:
             return Tensor(dtype, shape, values)
         if dtype in _NARROW:
             mask = (1 << 8 * dtype.size) - 1
-            return Tensor(
-                dtype, shape, array("B" if dtype.size == 1 else "H", [v & mask for v in values]).tobytes()
-            )
+            return Tensor(dtype, shape, array("B" if dtype.size == 1 else "H", [v & mask for v in values]).tobytes())
         return Tensor(dtype, shape, array(dtype.code, values).tobytes())
 
     def _fill(self, value: Any) -> None:
@@ -433,12 +424,7 @@ _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9+/]")
 
 def is_base64(value: Any) -> bool:
     """Whether `value` is an object of the form {"b64": "…"} and nothing else."""
-    return (
-        isinstance(value, Members)
-        and len(value) == 1
-        and value[0][0] == "b64"
-        and isinstance(value[0][1], str)
-    )
+    return isinstance(value, Members) and len(value) == 1 and value[0][0] == "b64" and isinstance(value[0][1], str)
 
 
 def base64_value(value: Members) -> bytes:

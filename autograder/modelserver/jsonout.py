@@ -66,9 +66,7 @@ def float_texts(values: array[float], single: bool) -> list[str]:
         ]
     if not isfinite(sum(exact)):
         chosen = [_ODD.get(text, text) for text in chosen]
-    return [
-        text if "." in text or "e" in text or "N" in text or "I" in text else text + ".0" for text in chosen
-    ]
+    return [text if "." in text or "e" in text or "N" in text or "I" in text else text + ".0" for text in chosen]
 
 
 def predictions(outputs: Mapping[str, Tensor]) -> bytes:
@@ -93,9 +91,7 @@ def predictions(outputs: Mapping[str, Tensor]) -> bytes:
     else:
         columns = [(quoted(name), _lines(name, tensor, depth=3)) for name, tensor in outputs.items()]
         body = ",".join(
-            "\n        {\n"
-            + ",\n".join(f"            {name}: {texts[row]}" for name, texts in columns)
-            + "\n        }"
+            "\n        {\n" + ",\n".join(f"            {name}: {texts[row]}" for name, texts in columns) + "\n        }"
             for row in range(rows)
         )
     closing = f"{body}\n    ]" if rows else "]"
@@ -109,9 +105,7 @@ def outputs_document(outputs: Mapping[str, Tensor]) -> bytes:
         ((name, tensor),) = outputs.items()
         body = _spread(name, tensor, depth=1)
     else:
-        members = (
-            f"        {quoted(name)}: {_spread(name, tensor, depth=2)}" for name, tensor in outputs.items()
-        )
+        members = (f"        {quoted(name)}: {_spread(name, tensor, depth=2)}" for name, tensor in outputs.items())
         body = "{\n" + ",\n".join(members) + "\n    }"
     return f'{{\n    "outputs": {body}\n}}'.encode("utf-8", "surrogateescape")
 
@@ -119,10 +113,7 @@ def outputs_document(outputs: Mapping[str, Tensor]) -> bytes:
 def classifications(results: Sequence[Sequence[tuple[bytes, float]]]) -> bytes:
     """The answer to `:classify`: label and score pairs for each example."""
     scores = iter(float_texts(array("f", [score for result in results for _, score in result]), single=True))
-    rows = (
-        "[" + ", ".join(f"[{_string(label)}, {next(scores)}]" for label, _ in result) + "]"
-        for result in results
-    )
+    rows = ("[" + ", ".join(f"[{_string(label)}, {next(scores)}]" for label, _ in result) + "]" for result in results)
     return f'{{\n    "results": [{", ".join(rows)}\n    ]\n}}'.encode("utf-8", "surrogateescape")
 
 
@@ -200,9 +191,7 @@ def _parts(texts: Sequence[str], size: int, outer: tuple[int, ...]) -> list[Sequ
 def message_lines(message: Any, depth: int) -> str:
     """A protocol buffer as JSON, one space an indent level, fields under their proto names, none left out."""
     inner, outer = "\n" + " " * (depth + 1), "\n" + " " * depth
-    members = list(
-        chain.from_iterable(_member(message, field, depth + 1) for field in message.DESCRIPTOR.fields)
-    )
+    members = list(chain.from_iterable(_member(message, field, depth + 1) for field in message.DESCRIPTOR.fields))
     return f"{{{inner}{f',{inner}'.join(members)}{outer}}}" if members else "{}"
 
 
@@ -240,11 +229,7 @@ def _single(value: Any, field: Any, depth: int) -> str:
         return repr(value)
     if isinstance(value, int):
         # 64-bit integers are strings in proto3's JSON.
-        return (
-            quoted(str(value))
-            if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64)
-            else str(value)
-        )
+        return quoted(str(value)) if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_UINT64) else str(value)
     return quoted(value)
 
 

@@ -23,6 +23,7 @@ Loader = Callable[[str, int, str], Servable]
 _TICK_SECONDS: Final = 0.1
 _MANAGER = "tensorflow_serving/core/basic_manager.cc"
 _HARNESS = "tensorflow_serving/core/loader_harness.cc"
+_ASPIRED = "tensorflow_serving/core/aspired_versions_manager.cc"
 _RETRIER = "tensorflow_serving/util/retrier.cc"
 
 
@@ -182,9 +183,7 @@ class Manager:
             ]
         if failed:
             reasons = "".join(f"{{{entry} due to error: {entry.error}}}, " for entry in failed)
-            raise StatusError(
-                Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {{{reasons}}}"
-            )
+            raise StatusError(Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {{{reasons}}}")
 
     def stop(self) -> None:
         """Ends all waiting and retrying; what serves goes on serving."""
@@ -196,6 +195,21 @@ class Manager:
                     entry.unwanted.set()
             self._changed.notify_all()
 
+    def unload_all(self) -> None:
+        """Unloads what serves, after `stop`."""
+        with self._changed:
+            serving = [
+                entry
+                for versions in self._versions.values()
+                for entry in versions.values()
+                if entry.state == State.AVAILABLE
+            ]
+            for entry in serving:
+                entry.aspired = False
+                self._set_state(entry, State.UNLOADING)
+        for entry in serving:
+            self._unload(entry)
+
     # The manager's own thread.
 
     def _is_settled(self, name: str) -> bool:
@@ -204,16 +218,12 @@ class Manager:
             return any(entry.aspired for entry in entries) and all(
                 entry.state in (State.AVAILABLE, State.END) for entry in entries
             )
-        return bool(self._serving.get(name)) or any(
-            entry.aspired and entry.state == State.END for entry in entries
-        )
+        return bool(self._serving.get(name)) or any(entry.aspired and entry.state == State.END for entry in entries)
 
     def _manage(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._stopped or any(map(_next_steps, self._versions.values()))
-                )
+                self._changed.wait_for(lambda: self._stopped or any(map(_next_steps, self._versions.values())))
                 initial = self._initial
             # The real server's manager looks ten times a second, so START can be seen; only the start hurries.
             if self._stopping.wait(0 if initial else _TICK_SECONDS):
@@ -233,6 +243,8 @@ class Manager:
         threading.Thread(target=work, args=(entry,), name=f"{work.__name__} {entry}", daemon=True).start()
 
     def _load(self, entry: _Version) -> None:
+        if not self._max_retries:
+            _log_exhausted("Reserving resources for", entry, 0)
         logs.log("I", f"{_MANAGER}:786", f"Successfully reserved resources to load servable {entry}")
         logs.log("I", f"{_HARNESS}:70", f"Approving load for servable version {entry}")
         logs.log("I", f"{_HARNESS}:78", f"Loading servable version {entry}")
@@ -249,17 +261,17 @@ class Manager:
                 logs.log("E", f"{_RETRIER}:40", f"Loading servable: {entry} failed: {error}")
                 entry.error = error
                 continue
+            if attempt == self._max_retries:
+                _log_exhausted("Loading", entry, self._max_retries)
             logs.log("I", f"{_HARNESS}:104", f"Successfully loaded servable version {entry}")
             with self._changed:
                 entry.error = None
                 entry.servable = servable
                 self._set_state(entry, State.AVAILABLE)
             return
-        if self._max_retries:
-            logs.log(
-                "I", f"{_RETRIER}:50",
-                f"Retrying of Loading servable: {entry} exhausted max_num_retries: {self._max_retries}",
-            )  # fmt: skip
+        _log_exhausted("Loading", entry, self._max_retries)
+        logs.log("I", f"{_HARNESS}:181", f"Encountered an error for servable version {entry}: {entry.error}")
+        logs.log("E", f"{_ASPIRED}:420", f"Servable {entry} cannot be loaded: {entry.error}")
         with self._changed:
             self._set_state(entry, State.END)
             if entry.unwanted.is_set():
@@ -271,6 +283,10 @@ class Manager:
         logs.log("I", f"{_HARNESS}:171", f"Done quiescing servable version {entry}")
         logs.log("I", f"{_HARNESS}:128", f"Unloading just-loaded servable version {entry}")
         entry.servable.unload()
+        logs.log(
+            "I", "tensorflow_serving/core/simple_loader.h:397",
+            f"Calling MallocExtension_ReleaseToSystem() after servable unload with {entry.servable.size_on_disk}",
+        )  # fmt: skip
         logs.log("I", f"{_HARNESS}:136", f"Done unloading servable version {entry}")
         with self._changed:
             entry.servable = None
@@ -309,6 +325,13 @@ class Manager:
         self._changed.notify_all()
 
 
+def _log_exhausted(what: str, entry: _Version, retries: int) -> None:
+    logs.log(
+        "I", f"{_RETRIER}:50",
+        f"Retrying of {what} servable: {entry} exhausted max_num_retries: {retries}",
+    )  # fmt: skip
+
+
 def _next_steps(versions: Mapping[int, _Version]) -> list[_Version]:
     """What can be done now for one model: versions to load, highest first, and versions to unload.
 
@@ -316,11 +339,7 @@ def _next_steps(versions: Mapping[int, _Version]) -> list[_Version]:
     nothing is wanted at all.
     """
     wanted = [entry for entry in versions.values() if entry.aspired]
-    loads = sorted(
-        (entry for entry in wanted if entry.state == State.START), key=lambda entry: -entry.version
-    )
+    loads = sorted((entry for entry in wanted if entry.state == State.START), key=lambda entry: -entry.version)
     if wanted and not any(entry.state == State.AVAILABLE for entry in wanted):
         return loads
-    return loads + [
-        entry for entry in versions.values() if not entry.aspired and entry.state == State.AVAILABLE
-    ]
+    return loads + [entry for entry in versions.values() if not entry.aspired and entry.state == State.AVAILABLE]

@@ -72,9 +72,7 @@ class Histogram:
     def lines(self) -> Iterable[str]:
         """The samples."""
         with self._lock:
-            samples = [
-                (labels, list(counts), total[0]) for labels, (counts, total) in sorted(self._values.items())
-            ]
+            samples = [(labels, list(counts), total[0]) for labels, (counts, total) in sorted(self._values.items())]
         for values, counts, total in samples:
             text = _label_text(self._labels, values)
             comma = "," if text else ""
@@ -108,16 +106,10 @@ class Metrics:
         saved_model = ":tensorflow:cc:saved_model:"
         session = f"{_SERVING}batching_session:"
         self.request_count = Counter(f"{_SERVING}request_count", ("model_name", "status"))
-        self.request_latency = Histogram(
-            f"{_SERVING}request_latency", _LATENCY, ("model_name", "API", "entrypoint")
-        )
-        self.runtime_latency = Histogram(
-            f"{_SERVING}runtime_latency", _LATENCY, ("model_name", "API", "runtime")
-        )
+        self.request_latency = Histogram(f"{_SERVING}request_latency", _LATENCY, ("model_name", "API", "entrypoint"))
+        self.runtime_latency = Histogram(f"{_SERVING}runtime_latency", _LATENCY, ("model_name", "API", "runtime"))
         self.example_count = Counter(f"{_SERVING}request_example_count_total", ("model",))
-        self.example_counts = Histogram(
-            f"{_SERVING}request_example_counts", exponential(1, 2, 11), ("model",)
-        )
+        self.example_counts = Histogram(f"{_SERVING}request_example_counts", exponential(1, 2, 11), ("model",))
         self.warmup_latency = Histogram(f"{_SERVING}model_warmup_latency", _LATENCY, ("model_path", "status"))
         self.warmup_records = Counter(f"{_SERVING}model_warmup_records_read", ("model_path",))
         self.load_attempts = Counter(f"{saved_model}load_attempt_count", ("model_path", "status"))
@@ -126,9 +118,7 @@ class Metrics:
         self.graph_runs = Counter(f"{core}graph_runs")
         self.graph_run_time = Counter(f"{core}graph_run_time_usecs")
         self.graph_run_times = Histogram(f"{core}graph_run_time_usecs_histogram", exponential(1000, 2, 20))
-        self.queuing_latency = Histogram(
-            f"{session}queuing_latency", exponential(100, 1.2, 52), ("thread_pool_name",)
-        )
+        self.queuing_latency = Histogram(f"{session}queuing_latency", exponential(100, 1.2, 52), ("thread_pool_name",))
         self.wrapped_runs = Counter(f"{session}wrapped_run_count")
         self.input_batch_size = Histogram(f"{session}input_batch_size", _SIZES)
         self.padding_size = Histogram(f"{session}padding_size", _SIZES, ("execution_batch_size",))

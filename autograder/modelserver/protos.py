@@ -16,7 +16,7 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_fa
 
 _TOKEN: Final = re.compile(r'//[^\n]*|"([^"]*)"|([\w.]+)|([{}=;<>,\[\]])')
 _Field = descriptor_pb2.FieldDescriptorProto
-_SCALARS: Final[dict[str, int]] = {
+_SCALARS: Final[dict[str, Any]] = {
     name: getattr(_Field, f"TYPE_{name.upper()}")
     for name in ("double", "float", "int64", "uint64", "int32", "bool", "string", "bytes", "uint32")
 }
@@ -124,7 +124,7 @@ class _Reader:
 
 def _set_type(field: descriptor_pb2.FieldDescriptorProto, name: str) -> None:
     if name in _SCALARS:
-        field.type = _SCALARS[name]  # type: ignore[assignment]
+        field.type = _SCALARS[name]
     else:
         field.type_name = name  # message or enum: the pool decides
 

@@ -7,6 +7,7 @@ pool of `--rest_api_num_threads` threads with a deadline, so that the server sta
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable
@@ -43,6 +44,7 @@ _CORS: Final = (
     ("Access-Control-Allow-Methods", "POST, GET"),
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
+_PREDICTIONS: Final = ("classify", "regress", "predict")
 _STATE_NAMES: Final = {state: state.name for state in State}
 _LARGE_BODY: Final = 1 << 16
 
@@ -75,7 +77,7 @@ class RestApi:
     ) -> None:
         """
         Args:
-            threads: how many requests may run in the pool at once.
+            threads: how many requests may run in the pool at once; below one, as many as there are CPUs.
             timeout_ms: after it a run is cancelled; 0 or less: never.
             metrics_path: where the metrics are, or None.
             cors: whether answers carry the headers for scripts from other origins.
@@ -84,7 +86,7 @@ class RestApi:
         self._manager = manager
         self._inference = inference
         self._metrics = metrics
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rest")
+        self._pool = ThreadPoolExecutor(threads if threads > 0 else os.cpu_count(), thread_name_prefix="rest")
         self._pool_mode = RunMode(timeout_ms)
         self._inline_mode = RunMode(inline=True)
         self._metrics_path = metrics_path
@@ -112,13 +114,13 @@ class RestApi:
         path = unquote(re.split(r"[?#]", target, maxsplit=1)[0], errors="surrogateescape")
         if self._metrics_path is not None and path == self._metrics_path:
             return lambda _: self._metrics_page(target)
-        if not path.lower().startswith("/v1/"):
+        if not target.lower().startswith("/v1/"):
             return error_page(404)
         if head.method == "OPTIONS":
             allowed = re.search("https?://", head.headers.get("origin", "")) is not None
             return Response(200 if allowed else 400, b"", self._extra, trailing=_HTML)
         meant = _target(head.method, target)
-        if meant.verb in ("classify", "regress", "predict"):
+        if meant.verb in _PREDICTIONS:
             return lambda body: self._prediction(meant, body)
         return lambda _: self._answer(meant, lambda: self._about_model(meant))
 
@@ -142,17 +144,14 @@ class RestApi:
     def _succeeded(self, target: _Target, body: bytes, start: float) -> Response:
         microseconds = int((time.perf_counter() - start) * 1e6)
         self._metrics.request_count.add(target.model, "OK")
-        self._metrics.request_latency.observe(microseconds, target.model, target.verb or "", "REST")
+        api = target.verb if target.verb in _PREDICTIONS else ""
+        self._metrics.request_latency.observe(microseconds, target.model, api, "REST")
         return Response(200, body, self._headers)
 
     def _failed(self, target: _Target, error: StatusError) -> Response:
         self._metrics.request_count.add(target.model, error.code.name)
         # A version that is no int64 is refused before the real server has a body to fill.
-        body = (
-            b""
-            if error.message == target.problem and target.verb is not None
-            else error_document(error.message)
-        )
+        body = b"" if error.message == target.problem and target.verb is not None else error_document(error.message)
         return Response(HTTP_STATUS[error.code], body, self._headers)
 
     def _about_model(self, target: _Target) -> bytes:
@@ -210,9 +209,7 @@ class RestApi:
     async def _in_pool(self, work: Callable[..., Response], *arguments: Any) -> Response:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    def _finish(
-        self, target: _Target, pending: tuple[Servable, Signature, PredictInput], start: float
-    ) -> Response:
+    def _finish(self, target: _Target, pending: tuple[Servable, Signature, PredictInput], start: float) -> Response:
         """Runs a parsed request, in a thread of the pool."""
         servable, signature, request = pending
         try:
@@ -248,12 +245,8 @@ class RestApi:
         try:
             signature = example_signature(servable, name)
             if target.verb == "classify":
-                return jsonout.classifications(
-                    self._inference.classify(servable, signature, examples, self._pool_mode)
-                )
-            return jsonout.regressions(
-                self._inference.regress(servable, signature, examples, self._pool_mode)
-            )
+                return jsonout.classifications(self._inference.classify(servable, signature, examples, self._pool_mode))
+            return jsonout.regressions(self._inference.regress(servable, signature, examples, self._pool_mode))
         finally:
             servable.release()
 
@@ -270,7 +263,7 @@ def _predict_document(request: PredictInput, outputs: dict[str, Any]) -> bytes:
 def _target(method: str, path: str) -> _Target:
     if method == "POST" and (found := _PREDICTION.fullmatch(path)):
         model, version, label, verb = found.groups()
-        if verb in ("classify", "regress", "predict"):
+        if verb in _PREDICTIONS:
             return _with_version(verb, model, version, label)
     elif method == "GET" and (found := _MODEL.fullmatch(path)):
         model, version, label, metadata = found.groups()

@@ -27,9 +27,7 @@ class Signature:
         self.name = name
         self.definition = definition
         self.method_name: str = definition.method_name
-        self.inputs: dict[str, int] = {
-            alias: definition.inputs[alias].dtype for alias in sorted(definition.inputs)
-        }
+        self.inputs: dict[str, int] = {alias: definition.inputs[alias].dtype for alias in sorted(definition.inputs)}
         self.outputs: tuple[str, ...] = tuple(sorted(definition.outputs))
         self._runners: dict[tuple[tuple[str, ...], tuple[str, ...]], Runner] = {}
         self._runs = 0
@@ -92,9 +90,8 @@ class Servable:
             self.session = Session(tensorflow, folder, tags, config)
         except StatusError as error:
             raise StatusError(error.code, public_text(error.message)) from None
-        self.signatures = {
-            alias: Signature(alias, definition) for alias, definition in self.session.signatures.items()
-        }
+        self.signatures = {alias: Signature(alias, definition) for alias, definition in self.session.signatures.items()}
+        self.size_on_disk = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
         self.inline_allowed = self.session.time_is_bounded
         self.on_unload: Callable[[Servable], None] | None = None
         self._users = 0
@@ -109,9 +106,7 @@ class Servable:
         """
         found = self.signatures.get(name or DEFAULT_SIGNATURE)
         if found is None:
-            raise invalid_argument(
-                f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
-            )
+            raise invalid_argument(f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def')
         return found
 
     def run(

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from . import TFSERVING_VERSION, config, logs, protos
@@ -36,6 +37,7 @@ from .warmup import warm_up
 _GRACE_SECONDS: Final = 30.0
 """How long running gRPC calls may take to finish after SIGTERM."""
 
+_BUNDLES: Final = "tensorflow_serving/servables/tensorflow/bundle_factory_util.cc"
 _SERVER: Final = "tensorflow_serving/model_servers/server.cc"
 
 
@@ -96,8 +98,7 @@ class Server:
 
     def _read_session_config(self) -> SessionConfig:
         session, intra, inter = (
-            self._flags.number(f"tensorflow_{kind}_parallelism")
-            for kind in ("session", "intra_op", "inter_op")
+            self._flags.number(f"tensorflow_{kind}_parallelism") for kind in ("session", "intra_op", "inter_op")
         )
         if session and (intra or inter):
             raise invalid_argument(
@@ -106,7 +107,7 @@ class Server:
                 " separately. You cannot configure all."
             )
         platform_file = self._flags.text("platform_config_file")
-        if platform_file and not os.path.exists(platform_file):
+        if platform_file and not Path(platform_file).exists():
             raise StatusError(Code.NOT_FOUND, f"{platform_file}; No such file or directory")
         return SessionConfig(session or intra, session or inter)
 
@@ -148,6 +149,7 @@ class Server:
         self.metrics.load_latency.add(path, amount=int((time.perf_counter() - start) * 1e6))
         try:
             if self._batching is not None:
+                logs.log("I", f"{_BUNDLES}:104", "Wrapping session to perform batch processing")
                 check_parameters(self._batching)
             if self._flags.on("enable_model_warmup"):
                 warm_up(
@@ -184,14 +186,15 @@ class Server:
                 logs.absl_log("I", "server_core.cc:516", "Adding/updating models.")
                 logs.log("F", f"{_SERVER}:64", "ModelServer does not yet support custom model config.")
                 os.abort()
-            self._apply(config.model_configs(message))
+            self._apply(config.model_configs(message), message)
 
-    def _apply(self, configs: list[ModelConfig]) -> None:
+    def _apply(self, configs: list[ModelConfig], message: Any) -> None:
         labels = {entry.name: dict(entry.labels) for entry in configs}
         self.manager.check_labels(labels, self._flags.on("allow_version_labels_for_unavailable_models"))
         logs.absl_log("I", "server_core.cc:516", "Adding/updating models.")
         for entry in configs:
             logs.absl_log("I", "server_core.cc:645", f" (Re-)adding model: {entry.name}")
+        config.log_deprecated(message)
         config.check_platforms(configs)
         if self._batching is not None and self._scheduler is None:
             self._scheduler = BatchScheduler(self._batching, self.metrics)
@@ -205,9 +208,7 @@ class Server:
         wait = self._flags.number("model_config_file_poll_wait_seconds")
         while not self._stop.wait(wait):
             try:
-                message = config.read_message(
-                    self._flags.text("model_config_file"), protos.ModelServerConfig()
-                )
+                message = config.read_message(self._flags.text("model_config_file"), protos.ModelServerConfig())
             except StatusError as error:
                 logs.log("E", f"{_SERVER}:126", f"Failed to read ModelServerConfig file: {error.message}")
                 continue
@@ -229,7 +230,12 @@ class Server:
             StatusError: it can't start.
         """
         ended = threading.Event()
-        with _signals(lambda: (ended.set(), self.manager.stop())):
+
+        def end() -> None:
+            ended.set()
+            self.manager.stop()
+
+        with _signals(end):
             try:
                 self._start()
             except StatusError:
@@ -239,6 +245,9 @@ class Server:
                     "I", "tensorflow_serving/core/basic_manager.cc:291",
                     "Unload all remaining servables in the manager.",
                 )  # fmt: skip
+                self._storage.stop()
+                self.manager.stop()
+                self.manager.unload_all()
                 raise
         return _event_loop_run(self._serve())
 
@@ -251,9 +260,7 @@ class Server:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if self._flags.number("model_config_file_poll_wait_seconds") > 0 and self._flags.text(
-            "model_config_file"
-        ):
+        if self._flags.number("model_config_file_poll_wait_seconds") > 0 and self._flags.text("model_config_file"):
             threading.Thread(target=self._poll_config, name="config_poll", daemon=True).start()
         async with contextlib.AsyncExitStack() as stack:
             self._open_grpc(stack)
@@ -324,6 +331,8 @@ class Server:
         listener = _listen(port & 0xFFFF)
         if listener is None:
             logs.net_log("evhttp_server.cc : 234", f"Couldn't bind to port {port}")
+            logs.net_log("evhttp_server.cc : 66", "Server has not been terminated. Force termination now.")
+            logs.net_log("evhttp_server.cc : 279", "Server is not running ...")
             logs.log("E", f"{_SERVER}:352", f"Failed to start HTTP Server at localhost:{port}")
             return
         http = HttpServer(api.handle)
@@ -374,9 +383,7 @@ def _listen(port: int) -> socket.socket | None:
 @contextlib.contextmanager
 def _signals(stop: Callable[[], object]) -> Any:
     """While models load: SIGTERM and SIGINT end the waiting."""
-    previous = {
-        number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    previous = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

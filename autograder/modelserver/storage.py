@@ -6,9 +6,9 @@ exist stops the whole look, so that a file system that is away for a moment unlo
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from . import logs
 from .config import ModelConfig, real_path
@@ -29,14 +29,14 @@ def versions_on_disk(config: ModelConfig) -> dict[int, str]:
     Raises:
         StorageProblem: there is no such base path.
     """
-    folder = real_path(config.base_path)
-    if not os.path.exists(folder):
+    folder = Path(real_path(config.base_path))
+    if not folder.exists():
         raise StorageProblem(
             f"Could not find base path {config.base_path} for servable {config.name} with error NOT_FOUND:"
             f" {config.base_path} not found"
         )
     try:
-        children = sorted(os.listdir(folder))
+        children = sorted(child.name for child in folder.iterdir())
     except OSError as error:
         raise StorageProblem(f"{config.base_path}; {error.strerror}") from None
     found: dict[int, str] = {}
@@ -48,7 +48,7 @@ def versions_on_disk(config: ModelConfig) -> dict[int, str]:
             logs.log(
                 "W", f"{_SOURCE}:161",
                 f"Duplicate version directories detected. Version {version} will be loaded from {child},"
-                f" {os.path.basename(found[version])} will be ignored.",
+                f" {Path(found[version]).name} will be ignored.",
             )  # fmt: skip
         found[version] = f"{config.base_path.rstrip('/')}/{child}"
     picked = _pick(config, found)

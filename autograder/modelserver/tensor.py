@@ -62,9 +62,7 @@ _ALL: Final = (
 DTYPES: Final[dict[int, DType]] = {dtype.number: dtype for dtype in _ALL}
 """The types that can cross the border, by number."""
 
-FLOAT, DOUBLE, INT32, UINT8, INT16, INT8, STRING, INT64, BOOL = (
-    DTYPES[n] for n in (1, 2, 3, 4, 5, 6, 7, 9, 10)
-)
+FLOAT, DOUBLE, INT32, UINT8, INT16, INT8, STRING, INT64, BOOL = (DTYPES[n] for n in (1, 2, 3, 4, 5, 6, 7, 9, 10))
 UINT32, UINT64 = DTYPES[22], DTYPES[23]
 
 

@@ -96,8 +96,7 @@ class _Parser:
             if oneof is not None and message.WhichOneof(oneof.name) not in (None, name):
                 other = message.WhichOneof(oneof.name)
                 raise self._problem(
-                    f'Field "{name}" is specified along with field "{other}", another member of oneof'
-                    f' "{oneof.name}".',
+                    f'Field "{name}" is specified along with field "{other}", another member of oneof "{oneof.name}".',
                     start,
                 )
             seen.add(name)
@@ -159,9 +158,7 @@ class _Parser:
             return (-1 if negative else 1) * float(self._advance().text.rstrip("fF"))
         unsigned = cpp in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64)
         bits = 32 if cpp in (field.CPPTYPE_UINT32, field.CPPTYPE_INT32) else 64
-        return self._integer(
-            0 if unsigned else -(2 ** (bits - 1)), 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1
-        )
+        return self._integer(0 if unsigned else -(2 ** (bits - 1)), 2**bits - 1 if unsigned else 2 ** (bits - 1) - 1)
 
     def _integer(self, lowest: int, highest: int) -> int:
         negative = lowest < 0 and self._accept("-")

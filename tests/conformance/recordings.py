@@ -17,7 +17,9 @@ from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "recorded"
 _RELATIVE: Final = 1e-6
-_INTERNAL: Final = re.compile(r"\{\{[^}]*\}\}|__inference_\w+|0x[0-9a-f]+|\w+\.cc:\d+|localhost/\w+")
+_INTERNAL: Final = re.compile(
+    r"(?<=variable )Variable\w*|\{\{[^}]*\}\}|__inference_\w+|0x[0-9a-f]+|\w+\.cc:\d+|localhost/\w+"
+)
 """Names of nodes and functions, addresses, source lines, resources: not the same in any two sessions."""
 
 

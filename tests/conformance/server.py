@@ -23,9 +23,7 @@ from typing import Any, Final
 
 from .recordings import FOLDER
 
-COMMAND: Final = shlex.split(
-    os.environ.get("MODELSERVER_COMMAND", f"{sys.executable} -m autograder.modelserver")
-)
+COMMAND: Final = shlex.split(os.environ.get("MODELSERVER_COMMAND", f"{sys.executable} -m autograder.modelserver"))
 REPOSITORY: Final = Path(__file__).parents[2]
 _PATIENCE_SECONDS: Final = 60.0
 
@@ -133,9 +131,7 @@ class Server:
         """Waits for the REST port."""
 
         def opened() -> bool:
-            assert self.process.poll() is None, (
-                f"the server ended with {self.process.returncode}:\n{self.log()}"
-            )
+            assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log()}"
             return self.is_open()
 
         wait_until(opened, "the REST port opens")

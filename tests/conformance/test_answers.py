@@ -48,10 +48,9 @@ def _base_paths(world: World) -> None:
     for file, text in _FILES.items():
         world.write(file, text)
     for recording in recordings("s5d_model_config"):
-        if recording.name == "config" or recording.name == "start":
-            if recording.line.get("config") is not None:
-                name = recording.scenario.removeprefix("s5d.")
-                world.write(f"/run/s5d/{name}.config", recording.line["config"])
+        if recording.name in ("config", "start") and recording.line.get("config") is not None:
+            name = recording.scenario.removeprefix("s5d.")
+            world.write(f"/run/s5d/{name}.config", recording.line["config"])
 
 
 def _requests() -> list[Recording]:
