@@ -90,15 +90,12 @@ def _interrupt(*_: object) -> None:
 def run_grade(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from autograder.errors import UsageError
     from autograder.grading import grade
     from autograder.lab import ROOT, load_lab
     from autograder.report.terminal import Progress, render
     from autograder.report.write import write_reports
 
     lab = load_lab(arguments.lab)
-    if arguments.runtime == "docker":
-        raise UsageError("The docker runtime is not part of this version.", "--runtime local, or auto.")
     out: Path = arguments.out or ROOT / "reports" / lab.id
     log: list[str] = []
     try:
@@ -110,6 +107,7 @@ def run_grade(arguments: argparse.Namespace) -> int:
                 seed=arguments.seed,
                 visible=arguments.visible,
                 sandbox=not arguments.no_sandbox,
+                runtime=arguments.runtime,
                 progress=progress,
                 log=log,
             )

@@ -6,9 +6,6 @@ are run again once, in a new pod.
 
 from __future__ import annotations
 
-import os
-import selectors
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,13 +16,16 @@ from pydantic import ValidationError
 
 from autograder.errors import GraderError, MachineError
 from autograder.lab import LABS, SOLUTIONS, Lab
-from autograder.pods import Walls, enter, pod_folder, walls
+from autograder.pods import LocalRuntime, Runtime, Session, choose
 from autograder.ports import holder
 from autograder.report import Finding, Report, Result, Verdict
 from autograder.submission import examine
 from autograder.worker import Event, Job
 
 ATTEMPTS = 2
+AGAIN = "Run it again; it is not your work's fault."
+LOST = Finding(saw="The grader stopped before this check.", hint=AGAIN)
+BROKEN = Finding(saw="What this check ran on broke, so it says nothing about your work.", hint=AGAIN)
 STANDARD_PORTS = {"tfserving": (8500, 8501)}
 
 
@@ -52,6 +52,7 @@ def grade(
     seed: int | None = None,
     visible: bool = False,
     sandbox: bool = True,
+    runtime: str = "auto",
     progress: Progress | None = None,
     log: list[str] | None = None,
 ) -> Report:
@@ -63,6 +64,7 @@ def grade(
         seed: what models, inputs and names are made from; by default a number from the submission's content.
         visible: run the visible checks only.
         sandbox: refuse to run somebody else's work on a machine that offers no walls.
+        runtime: ``local``, ``docker``, or ``auto``: Docker where an engine answers and has the images.
         progress: told of each check as it starts and ends.
         log: gets what an instructor needs to find a fault of ours; never for students.
 
@@ -73,21 +75,27 @@ def grade(
     """
     submission = submission.absolute()
     examine(submission)
-    built = walls()
+    place = choose(runtime, lab.services)
+    walled = not isinstance(place, LocalRuntime) or place.walls.namespaces
     own_work = any(submission.resolve().is_relative_to(folder) for folder in (LABS, SOLUTIONS))
-    if sandbox and not built.namespaces and not own_work:
+    if sandbox and not walled and not own_work:
         raise MachineError(
             "This machine offers no sandbox, and the submission lies outside of labs/.",
             "Somebody else's code is run behind walls only.",
             "Grade on Linux with namespaces or with Docker; if you trust this code, add --no-sandbox.",
         )
-    if not built.namespaces:
+    if not walled:
         _require_ports(lab)
     began, started = time.monotonic(), datetime.now(UTC)
-    run = _Run(lab, submission, built, visible, progress or Silent(), log if log is not None else [])
+    run = _Run(lab, submission, place, visible, progress or Silent(), log if log is not None else [])
     run.seed = seed
     for _ in range(ATTEMPTS):
-        run.attempt()
+        try:
+            run.attempt()
+        except GraderError as error:  # no pod could be made; what an earlier attempt found is still worth a report
+            run.log.append(str(error))
+            if not run.results:
+                raise
         if not run.errors():
             break
     if not run.results:
@@ -97,9 +105,9 @@ def grade(
         title=lab.title,
         submission=submission.name,
         seed=run.seed or 0,
-        runtime="local",
-        isolation=built.sentences(),
-        versions=run.versions,
+        runtime=place.name,
+        isolation=place.isolation,
+        versions=run.versions | place.versions,
         notes=tuple(run.notes),
         skills=lab.skills,
         results=tuple(run.results.values()),
@@ -125,9 +133,9 @@ class _Run:
     """One submission's results while they come in, over all attempts."""
 
     def __init__(
-        self, lab: Lab, submission: Path, built: Walls, visible: bool, progress: Progress, log: list[str]
+        self, lab: Lab, submission: Path, place: Runtime, visible: bool, progress: Progress, log: list[str]
     ) -> None:
-        self.lab, self.submission, self.walls, self.visible = lab, submission, built, visible
+        self.lab, self.submission, self.place, self.visible = lab, submission, place, visible
         self.progress, self.log = progress, log
         self.seed: int | None = None
         self.results: dict[str, Result] = {}
@@ -143,8 +151,9 @@ class _Run:
         planned: dict[str, Result] = {}
         ended: dict[str, Result] = {}
         finished = False
-        with pod_folder() as folder:
-            for event in self._events(folder):
+        with self.place.session(self.submission) as session:
+            self._note(*session.notes)
+            for event in self._events(session):
                 if event.checks is not None:
                     planned = {result.check: result for result in event.checks}
                     self.progress.planned(len(planned))
@@ -154,8 +163,8 @@ class _Run:
                     ended[event.result.check] = event.result
                     if event.result.check not in settled:
                         self.progress.finished(event.result)
-                elif event.note is not None and event.note not in self.notes:
-                    self.notes.append(event.note)
+                elif event.note is not None:
+                    self._note(event.note)
                 elif event.seed is not None:
                     self.seed = event.seed
                 elif event.version is not None:
@@ -164,52 +173,26 @@ class _Run:
                     self.log.append(event.trace)
                 elif event.done:
                     finished = True
-        if not finished:
-            self.log.append("the worker did not come to its end")
-        lost = Finding(saw="The grader stopped before this check.", hint="Run it again; it is not your work's fault.")
+            intact = session.intact()
+            if not (finished and intact):
+                self.log.append(f"the worker did not come to its end, or its pod broke\n{session.trace()}")
         for name, plan in planned.items():
-            result = ended.get(name) or plan.model_copy(update={"verdict": Verdict.ERROR, "finding": lost})
+            result = ended.get(name)
+            if result is None:
+                result = plan.model_copy(update={"verdict": Verdict.ERROR, "finding": LOST})
+            elif result.verdict in (Verdict.FAILED, Verdict.BLOCKED) and not intact:
+                result = result.model_copy(update={"verdict": Verdict.ERROR, "finding": BROKEN, "blocked_by": ()})
             if name not in settled:
                 self.results[name] = result
 
-    def _events(self, folder: Path) -> Iterator[Event]:
-        """Starts the worker and yields what it says, until it ends or its deadline passes."""
-        read, write = os.pipe()
-        job = Job(
-            lab=self.lab,
-            submission=self.submission,
-            folder=folder,
-            namespaces=self.walls.namespaces,
-            user=self.walls.user,
-            seed=self.seed,
-            visible=self.visible,
-            events=write,
-        )
-        argv = [sys.executable, "-P", "-m", "autograder.worker", job.model_dump_json()]
-        try:
-            worker, lifeline = enter(argv, self.walls, (write,))
-        finally:
-            os.close(write)
-        try:
-            for line in _lines(read, time.monotonic() + self.lab.deadline):
-                try:
-                    yield Event.model_validate_json(line)
-                except ValidationError as error:
-                    self.log.append(f"an event that can't be read: {error}")
-        finally:
-            os.close(read)
-            os.close(lifeline)
-            worker.wait()
+    def _note(self, *notes: str) -> None:
+        self.notes += [note for note in notes if note not in self.notes]
 
-
-def _lines(descriptor: int, deadline: float) -> Iterator[bytes]:
-    """Lines from a pipe until its end or the deadline."""
-    pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        while selector.select(max(0.0, deadline - time.monotonic())):
-            chunk = os.read(descriptor, 1 << 16)
-            if not chunk:
-                return
-            *lines, pending = (pending + chunk).split(b"\n")
-            yield from lines
+    def _events(self, session: Session) -> Iterator[Event]:
+        """What the session's worker says, until it ends or its deadline passes."""
+        job = Job(lab=self.lab, seat=session.seat, seed=self.seed, visible=self.visible)
+        for line in session.lines(job.model_dump_json(), time.monotonic() + self.lab.deadline):
+            try:
+                yield Event.model_validate_json(line)
+            except ValidationError as error:
+                self.log.append(f"an event that can't be read: {error}")

@@ -25,7 +25,8 @@ from autograder.checking import Check, EvidenceBox
 from autograder.checking.fixtures import BOX, CONTEXT, Context
 from autograder.errors import CheckFailed, CourseError, NotRun
 from autograder.lab import Lab
-from autograder.pods import LocalPod, Walls
+from autograder.pods import LocalPod, Pod, Seat, Walls
+from autograder.pods.docker.pod import DockerPod, lines
 from autograder.report import Finding, Result, Verdict
 from autograder.schedule import Task, arrived, run_all
 from autograder.submission import fingerprint, take_in
@@ -37,13 +38,9 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lab: Lab
-    submission: Path
-    folder: Path
-    namespaces: bool
-    user: int | None
+    seat: Seat
     seed: int | None
     visible: bool
-    events: int
     only: tuple[str, ...] = ()
 
 
@@ -71,9 +68,11 @@ class Wire:
         self._lock = threading.Lock()
 
     def send(self, **fields: Any) -> None:
-        line = Event(**fields).model_dump_json(exclude_none=True) + "\n"
+        self.line(Event(**fields).model_dump_json(exclude_none=True))
+
+    def line(self, text: str) -> None:
         with self._lock:
-            self._stream.write(line)
+            self._stream.write(text + "\n")
             self._stream.flush()
 
 
@@ -168,7 +167,8 @@ class Checks:
         result = self._judge(check, excinfo.value if excinfo else None, box, time.monotonic() - began)
         self._verdicts[check.name] = result.verdict
         if result.verdict is Verdict.ERROR and excinfo is not None:
-            self.wire.send(trace=f"{result.check}\n{excinfo.getrepr(style='short')}")
+            # Not pytest's own rendering: it parses source, which Python before 3.11.4 can't do in several threads.
+            self.wire.send(trace="".join([f"{result.check}\n", *traceback.format_exception(excinfo.value)]))
         self.wire.send(result=result)
 
     def _judge(self, check: Check, error: BaseException | None, box: EvidenceBox, seconds: float) -> Result:
@@ -243,11 +243,12 @@ def _check(item: pytest.Item) -> Check:
 
 def main() -> int:
     """Grades one submission; the exit code only says whether the worker itself got to its end."""
-    job = Job.model_validate_json(sys.argv[1])
-    wire = Wire(job.events)
+    told = lines(0)
+    job = Job.model_validate_json(next(told) if sys.argv[1] == "-" else sys.argv[1])
+    wire = Wire(_private(job.seat.events))
     try:
-        with LocalPod(job.folder, Walls(job.namespaces, job.user)) as pod:
-            intake = take_in(job.submission, pod.outside("/submission"), job.lab.files)
+        with open_pod(job.seat, wire, told) as pod:
+            intake = take_in(job.seat.submission, pod.outside("/submission"), job.lab.files)
             pod.grant("/submission")
             for note in intake.notes:
                 wire.send(note=note)
@@ -261,6 +262,23 @@ def main() -> int:
         wire.send(trace=traceback.format_exc())
         return 1
     return 0
+
+
+def open_pod(seat: Seat, wire: Wire, told: Iterator[bytes]) -> Pod:
+    """The pod that this process was started in; ``told`` is what its steward says, where there is one."""
+    if seat.runtime == "docker":
+        assert seat.user is not None
+        return DockerPod(seat.folder, seat.user, wire.line, told)
+    return LocalPod(seat.folder, Walls(seat.namespaces, seat.user))
+
+
+def _private(descriptor: int) -> int:
+    """A descriptor for events alone: what something prints goes to standard error."""
+    if descriptor != 1:
+        return descriptor
+    own = os.dup(descriptor)
+    os.dup2(2, 1)
+    return own
 
 
 def run_checks(job: Job, wire: Wire, context: Context) -> None:
@@ -280,7 +298,7 @@ def run_checks(job: Job, wire: Wire, context: Context) -> None:
             "-c",
             os.devnull,
             "--rootdir",
-            str(job.folder),
+            str(job.seat.folder),
             "-p",
             "autograder.checking.fixtures",
             "-p",

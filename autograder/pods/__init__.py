@@ -1,19 +1,26 @@
 """Where services run: a pod, its runtimes, and the sandbox around a student's programs."""
 
 from autograder.pods.base import Pod, Running
+from autograder.pods.choose import choose
 from autograder.pods.folders import pod_folder
-from autograder.pods.local import LocalPod, Walls, enter, walls
+from autograder.pods.local import LocalPod, LocalRuntime, Walls, enter, walls
 from autograder.pods.program import Finished, Limits, MiB, Program
+from autograder.pods.runtime import Runtime, Seat, Session
 
 __all__ = [
     "Finished",
     "Limits",
     "LocalPod",
+    "LocalRuntime",
     "MiB",
     "Pod",
     "Program",
     "Running",
+    "Runtime",
+    "Seat",
+    "Session",
     "Walls",
+    "choose",
     "enter",
     "pod_folder",
     "walls",

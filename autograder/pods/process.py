@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Protocol, cast
 
 import psutil
 
+from autograder.errors import GraderError
 from autograder.pods.program import Finished, MiB, Program
 from autograder.pods.sandbox import Spec
 
@@ -49,11 +50,88 @@ class Capture:
         return bytes(self._head) + gap + bytes(self._tail)
 
 
-class Process:
-    """One program behind the walls of a ``Spec``, from its start to its end."""
+class Handle(Protocol):
+    """A sandbox that was started, wherever it runs: what ``Process`` needs of it.
 
-    def __init__(self, program: Program, spec: Spec) -> None:
-        """Starts it. Raises OSError when the machine can't start a process."""
+    Attributes:
+        streams: the grader's ends of its standard input, output and error.
+        lifeline: the grader's end of its lifeline: a descriptor whose closing ends everything.
+        lost: why nobody can say any more how it ended; empty as long as somebody can.
+    """
+
+    streams: tuple[IO[bytes], IO[bytes], IO[bytes]]
+    lifeline: int
+    lost: str
+
+    def poll(self) -> int | None:
+        """Its exit code, ``None`` while it runs."""
+
+    def wait(self, seconds: float) -> None:
+        """Waits for its end, ``seconds`` at most."""
+
+    def terminate(self) -> None:
+        """Passes SIGTERM on to the program."""
+
+    def memory(self) -> int:
+        """Bytes of memory of all its processes; 0 when they are gone."""
+
+    def close(self) -> None:
+        """Lets go of what it holds beside the streams and the lifeline."""
+
+
+class Child:
+    """A sandbox that is a child of this process. Raises OSError when the machine can't start one."""
+
+    lost = ""
+
+    def __init__(self, spec: Spec) -> None:
+        theirs, self.lifeline = os.pipe()
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": theirs})],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs,),
+                env={},
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self.lifeline)
+            raise
+        finally:
+            os.close(theirs)
+        streams = (self._popen.stdin, self._popen.stdout, self._popen.stderr)
+        self.streams = cast("tuple[IO[bytes], IO[bytes], IO[bytes]]", streams)
+
+    def poll(self) -> int | None:
+        return self._popen.poll()
+
+    def wait(self, seconds: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(seconds)
+
+    def terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.terminate()
+
+    def memory(self) -> int:
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._popen.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_info().rss
+        return total
+
+    def close(self) -> None:
+        """Nothing to let go of: its number is gone with it."""
+
+
+class Process:
+    """One program in a sandbox, from its start to its end."""
+
+    def __init__(self, program: Program, handle: Handle) -> None:
+        """Attends to a sandbox that was just started."""
         self.program = program
         self.stopped = ""
         self._began = time.monotonic()
@@ -61,22 +139,8 @@ class Process:
         self._out, self._err = Capture(), Capture()
         self._lock = threading.Lock()
         self._next_look = 0.0
-        lifeline, self._lifeline = os.pipe()
-        try:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": lifeline})],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(lifeline,),
-                env={},
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(self._lifeline)
-            raise
-        finally:
-            os.close(lifeline)
+        self._handle = handle
+        self._lifeline = handle.lifeline
         self._thread = threading.Thread(target=self._attend, name=f"attend {program.argv[0]}", daemon=True)
         self._thread.start()
 
@@ -97,8 +161,7 @@ class Process:
 
     def terminate(self) -> None:
         """Sends SIGTERM to the program."""
-        with contextlib.suppress(ProcessLookupError):
-            self._popen.terminate()
+        self._handle.terminate()
 
     def kill(self, why: str = "") -> None:
         """Ends it and all that it started, at once; returns when nothing of it is left."""
@@ -111,10 +174,13 @@ class Process:
             self._thread.join()
 
     def finished(self) -> Finished:
-        """How it ended; to be asked when it has."""
+        """How it ended; to be asked when it has. Raises GraderError when nobody knows."""
+        exit_code = self._handle.poll()
+        if exit_code is None:
+            raise GraderError(f"What runs the student's programs is gone: {self._handle.lost or 'it says nothing'}.")
         return Finished(
             argv=self.program.argv,
-            exit_code=self._popen.returncode,
+            exit_code=exit_code,
             stdout=self._out.bytes(),
             stderr=self._err.bytes(),
             stopped=self.stopped,
@@ -123,8 +189,7 @@ class Process:
 
     def _attend(self) -> None:
         """The thread's work: streams, limits, end."""
-        streams = cast("list[IO[bytes]]", [self._popen.stdin, self._popen.stdout, self._popen.stderr])
-        stdin, stdout, stderr = streams
+        streams = stdin, stdout, stderr = self._handle.streams
         captures = {stdout: self._out, stderr: self._err}
         pending = memoryview(self.program.stdin)
         with selectors.DefaultSelector() as selector:
@@ -153,19 +218,22 @@ class Process:
                     else:
                         selector.unregister(stream)
                 self._keep_limits()
-                if self._popen.poll() is not None and not selector.select(0):
+                if self._ended() and not selector.select(0):
                     break
-        while self._popen.poll() is None:
+        while not self._ended():
             self._keep_limits()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(LOOK)
+            self._handle.wait(LOOK)
         for stream in streams:
             stream.close()
+        self._handle.close()
         with self._lock:
             if self._lifeline >= 0:
                 os.close(self._lifeline)
                 self._lifeline = -1
         self._done.set()
+
+    def _ended(self) -> bool:
+        return self._handle.poll() is not None or bool(self._handle.lost)
 
     def _keep_limits(self) -> None:
         limits = self.program.limits
@@ -177,14 +245,5 @@ class Process:
             self.kill(f"was still running after {limits.seconds:g} seconds")
         elif self._out.size + self._err.size > limits.output:
             self.kill(f"printed more than {limits.output // MiB} MiB")
-        elif self._memory() > limits.memory:
+        elif self._handle.memory() > limits.memory:
             self.kill(f"used more than {limits.memory // MiB} MiB of memory")
-
-    def _memory(self) -> int:
-        """Bytes of memory of all its processes; 0 when they are gone."""
-        total = 0
-        with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self._popen.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    total += process.memory_info().rss
-        return total

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 MiB = 1 << 20
+
+# What every program in a pod finds in its environment, whichever runtime.
+ENVIRONMENT = MappingProxyType(
+    {
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Program:
         env: variables beside the pod's own; nothing of the grader's environment is passed on.
         cwd: the folder it runs in, as the pod names it.
         limits: how much of the machine it may use.
+        service: the real system that it is; where there are containers it runs in one of that system's image.
     """
 
     argv: tuple[str, ...]
@@ -60,6 +73,7 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/submission"
     limits: Limits = Limits()
+    service: str = ""
 
     def within(self, **changes: Any) -> Program:
         """The same program with other limits."""

@@ -36,6 +36,7 @@ CLONE_FLAGS = {
 }
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+PR_SET_DUMPABLE = 4
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = (
     1,
     24,
@@ -64,6 +65,15 @@ class Spec(TypedDict):
     user: int | None  # the numeric user and group to become; None keeps them
     drop: bool  # give up every privilege before the program starts
     limits: dict[str, int]  # names of resource.RLIMIT_* without the prefix, in lower case
+
+
+def first_to_go() -> None:
+    """When memory runs out, the kernel ends this program, and nothing of ours."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as stream:
+            stream.write("900")
+    except OSError:
+        return  # it was higher already, or there is none
 
 
 def call(name: str, *args: Any) -> None:
@@ -258,6 +268,8 @@ def watch(child: int, lifeline: int, own_namespace: bool) -> int:
 def main() -> int:
     spec: Spec = json.loads(sys.argv[1])
     own_namespace = "pid" in spec["namespaces"]
+    if LINUX and spec["drop"]:
+        first_to_go()
     try:
         if spec["namespaces"]:
             enter_namespaces(spec["namespaces"])
@@ -268,6 +280,7 @@ def main() -> int:
         return START_FAILED
     if LINUX and not own_namespace:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # the program may be of the same user: it can't trace or read this one
     child = os.fork()
     if child == 0:
         try:

@@ -147,7 +147,7 @@ def _array(tensor: bytes) -> Array:
 
 def start_student_server(pod: Pod, limits: Limits = SERVICE) -> ModelServer:
     """Runs ``bash serve.sh``; comes back at once."""
-    running = pod.start(Program(("bash", "serve.sh"), limits=limits))
+    running = pod.start(Program(("bash", "serve.sh"), limits=limits, service="tfserving"))
     return ModelServer(running, REST_PORT, GRPC_PORT, "The server that serve.sh starts")
 
 
@@ -195,7 +195,7 @@ def start_model_server(pod: Pod, ports: tuple[int, int], config: str, limits: Li
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
     )
-    running = pod.start(Program(argv, cwd="/course", limits=limits))
+    running = pod.start(Program(argv, cwd="/course", limits=limits, service="tfserving"))
     return ModelServer(running, *ports, "The course's own model server")
 
 

@@ -1,0 +1,96 @@
+"""What each container of a pod may and may not, as arguments of Docker: the worker's, the programs', a service's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from autograder.pods.docker.pod import SOCKET
+from autograder.pods.docker.talk import Start
+from autograder.pods.program import MiB
+
+FIRST_USER, USERS = 20_000, 1000  # as in the recipe of the image for Python
+VOLUMES = {"submission": "256m", "models": "768m", "course": "256m", "tmp": "512m"}
+SHARED_MEMORY = 256 * MiB
+YARD_MEMORY = 6144 * MiB  # two programs at their limit; each is held to its own besides
+WORKER_MEMORY = 3072 * MiB
+PROCESSES = 1024
+
+Volume = Callable[[str], str]
+
+
+def worker(volume: Volume) -> dict[str, Any]:
+    """The grader's own: it reads and gives away the pod's files, whoever owns them, and has no network but its own."""
+    return {
+        "command": ["python", "-P", "-m", "autograder.worker", "-"],
+        "network_mode": "none",
+        "environment": {"PYTHONPATH": "/grader", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp", "LANG": "C.UTF-8"},
+        "working_dir": "/grader",
+        "user": "0:0",
+        "stdin_open": True,
+        "mounts": _mounts(volume, "/pod/", read_only=()),
+        "cap_drop": ["ALL"],
+        "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": WORKER_MEMORY,
+        "memswap_limit": WORKER_MEMORY,
+        "pids_limit": PROCESSES,
+        "log_config": _log(),
+        "hostname": "pod",
+    }
+
+
+def yard(volume: Volume, user: int, namespace: str, cores: int) -> dict[str, Any]:
+    """For student programs, one after another and side by side."""
+    agent = SOCKET.rpartition("/")[0] + "/agent.py"
+    return _student(volume, user, namespace, cores, YARD_MEMORY, PROCESSES) | {
+        "command": ["python", "-I", "-S", agent, SOCKET],
+        "working_dir": "/tmp",
+    }
+
+
+def service(start: Start, volume: Volume, user: int, namespace: str, cores: int) -> dict[str, Any]:
+    """For a program that is a service. Its number 1 is Docker's init, so that signals mean what they mean elsewhere."""
+    from docker.types import Ulimit
+
+    limits = start.limits
+    return _student(volume, user, namespace, cores, limits.memory, limits.processes + 16) | {
+        "entrypoint": [start.argv[0]],
+        "command": list(start.argv[1:]),
+        "environment": start.env,
+        "working_dir": start.cwd,
+        "init": True,
+        "ulimits": [Ulimit(name=name, soft=value, hard=value) for name, value in limits.rlimits().items()],
+    }
+
+
+def _student(volume: Volume, user: int, namespace: str, cores: int, memory: int, processes: int) -> dict[str, Any]:
+    """What holds wherever a student's code runs."""
+    return {
+        "network_mode": f"container:{namespace}",
+        "user": f"{user}:{user}",
+        "read_only": True,
+        "mounts": _mounts(volume, "/", read_only=("course",)),
+        "shm_size": SHARED_MEMORY,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "nano_cpus": min(cores, 2) * 1_000_000_000,
+        "pids_limit": processes,
+        "ipc_mode": "private",
+        "log_config": _log(),
+    }
+
+
+def _mounts(volume: Volume, below: str, read_only: tuple[str, ...]) -> list[Any]:
+    from docker.types import Mount
+
+    return [Mount(below + name, volume(name), read_only=name in read_only, no_copy=True) for name in VOLUMES]
+
+
+def _log() -> Any:
+    """The engine keeps no copy of what is printed: we read it as it comes."""
+    from docker.types import LogConfig
+
+    return LogConfig(type="none")

@@ -1,0 +1,46 @@
+"""The docker runtime, as ``grading`` knows it."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from autograder.pods.docker.engine import Engine, connect, sweep
+from autograder.pods.docker.pod import ISOLATION
+from autograder.pods.docker.steward import Steward
+from autograder.pods.folders import pod_folder
+from autograder.pods.images import Found, find, needed
+from autograder.submission import take_in
+
+
+class DockerRuntime:
+    """Pods in Docker: a ``Runtime``."""
+
+    name = "docker"
+    isolation: tuple[str, ...] = ISOLATION
+
+    def __init__(self, engine: Engine, images: dict[str, Found]) -> None:
+        self.engine, self.images = engine, images
+        self.versions = {f"{name} image": found.sentence() for name, found in images.items()}
+        self.versions["docker"] = f"engine {engine.version}"
+
+    @classmethod
+    def available(cls, services: Iterable[str]) -> DockerRuntime:
+        """The runtime for a lab with these services. Raises MachineError when the engine or an image is missing."""
+        engine = connect()
+        return cls(engine, find(engine.client, needed(services)))
+
+    @contextlib.contextmanager
+    def session(self, submission: Path) -> Iterator[Steward]:
+        """Makes a pod, whose end is the context's. Raises SubmissionError, GraderError."""
+        with pod_folder() as folder, tempfile.TemporaryDirectory(dir=folder) as copy:
+            intake = take_in(submission, Path(copy))
+            sweep(self.engine)
+            steward = Steward(self.engine, self.images, folder.with_suffix(".lock"), Path(copy), tuple(intake.notes))
+            try:
+                steward.open()
+                yield steward
+            finally:
+                steward.close()
