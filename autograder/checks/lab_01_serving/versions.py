@@ -11,7 +11,7 @@ from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.folders import Watch, changed_after_it_appeared
 from autograder.checking.load import Load
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
-from autograder.checks.lab_01_serving.fixtures import MODEL, Array, Programs, Shelf, shown
+from autograder.checks.lab_01_serving.materials import MODEL, Array, Programs, Shelf, shown
 from autograder.checks.lab_01_serving.visible import (
     Publishing,
     publish_adds_the_next_version,

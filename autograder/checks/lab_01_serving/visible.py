@@ -9,20 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from autograder.checking import EvidenceBox, check, fail, stubs
-from autograder.checks.lab_01_serving.fixtures import (
-    MODEL,
-    OURS,
-    SECOND,
-    TOLERANCE,
-    Array,
-    CourseServer,
-    Programs,
-    ServedExport,
-    Shelf,
-    Started,
-    generator,
-    shown,
-)
+from autograder.checks.lab_01_serving.fixtures import OURS, TOLERANCE, CourseServer, ServedExport, Started
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND, Array, Programs, Shelf, generator, shown
 from autograder.pods import Finished, Pod
 from autograder.services.http import Answer
 from autograder.services.savedmodel import random_dense
@@ -38,12 +26,12 @@ def predictions(answer: Answer, key: str, *, rows: int) -> Array:
 
 def numbers(values: object, *, rows: int, said: str, key: str) -> Array:
     try:
-        array = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
-        array = np.empty(0, np.float32)
-    if array.ndim != 2 or len(array) != rows:
+        array = np.array(values)
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty(0)
+    if array.ndim != 2 or len(array) != rows or array.dtype.kind not in "fiu":
         fail(said, f"“{key}” holds one list of numbers for each of the {rows} rows.")
-    return array
+    return array.astype(np.float32)
 
 
 def far(found: Array, expected: Array) -> str:
