@@ -53,6 +53,7 @@ class Program:
         env: variables beside the pod's own; nothing of the grader's environment is passed on.
         cwd: the folder it runs in, as the pod names it.
         limits: how much of the machine it may use.
+        ours: a program of the course's own, which the student's programs may not disturb.
     """
 
     argv: tuple[str, ...]
@@ -60,6 +61,7 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/submission"
     limits: Limits = Limits()
+    ours: bool = False
 
     def within(self, **changes: Any) -> Program:
         """The same program with other limits."""

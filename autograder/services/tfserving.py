@@ -135,7 +135,7 @@ def _array(tensor: bytes) -> Array:
     """A TensorProto of floats, from a server that is not to be trusted. Raises ValueError when it is none."""
     kind = next((value for tag, value in wire.fields(tensor) if tag == 1), 0)
     if kind != DT_FLOAT:
-        raise ValueError(f"a tensor of type {kind}, not DT_FLOAT")
+        raise ValueError(f"a tensor of type {kind!r}, not DT_FLOAT")
     sizes = []
     for shape in wire.messages(tensor, 2):
         for dimension in wire.messages(shape, 2):
@@ -199,7 +199,7 @@ def start_model_server(pod: Pod, ports: tuple[int, int], config: str, limits: Li
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
     )
-    running = pod.start(Program(argv, cwd="/course", limits=limits))
+    running = pod.start(Program(argv, cwd="/course", limits=limits, ours=True))
     return ModelServer(running, *ports, "The course's own model server")
 
 
