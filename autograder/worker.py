@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from autograder.checking import Check, EvidenceBox
+from autograder.checking import Check, EvidenceBox, clean
 from autograder.checking.fixtures import BOX, CONTEXT, Context
 from autograder.errors import CheckFailed, CourseError, NotRun
 from autograder.lab import Lab
@@ -182,19 +182,20 @@ class Checks:
                 finding, blocked_by = None, tuple(self._id(name) for name in missing)
             case CheckFailed():
                 verdict = Verdict.FAILED
-                finding = Finding(saw=error.saw, expected=error.expected, hint=error.hint or check.hint)
+                finding = _finding(error.saw, error.expected, error.hint or check.hint)
             case NotRun():
                 verdict = Verdict.NOT_RUN
-                finding = Finding(saw=error.saw, expected=error.expected, hint=error.hint)
+                finding = _finding(error.saw, error.expected, error.hint)
             case AssertionError():
                 verdict = Verdict.FAILED
-                finding = Finding(saw=str(error).split("\n\n")[0][:4000] or check.title, hint=check.hint)
+                finding = _finding(str(error).split("\n\n")[0] or check.title, "", check.hint)
             case _:
                 verdict = Verdict.ERROR
                 said = error.saw if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
-                finding = Finding(
-                    saw=f"The grader failed, not your work: {said[:1000]}",
-                    hint="Run it again. If it happens again, tell your instructor.",
+                finding = _finding(
+                    f"The grader failed, not your work: {said[:1000]}",
+                    "",
+                    "Run it again. If it happens again, tell your instructor.",
                 )
         return Result(
             check=self._id(check.name),
@@ -235,6 +236,11 @@ class Blocked(Exception):
     def __init__(self, missing: dict[str, Verdict]) -> None:
         super().__init__(", ".join(missing))
         self.missing = missing
+
+
+def _finding(saw: str, expected: str, hint: str) -> Finding:
+    """What a check has to say; a student's program may have had a hand in its words."""
+    return Finding(saw=clean(saw, 4000), expected=clean(expected, 4000), hint=clean(hint, 2000))
 
 
 def _check(item: pytest.Item) -> Check:

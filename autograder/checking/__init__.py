@@ -21,7 +21,7 @@ from autograder.errors import CheckFailed
 from autograder.report.model import Evidence, LoadPoint
 from autograder.waiting import fail, polling
 
-__all__ = ["Check", "CheckFailed", "EvidenceBox", "LoadPoint", "check", "check_of", "fail", "polling"]
+__all__ = ["Check", "CheckFailed", "EvidenceBox", "LoadPoint", "check", "check_of", "clean", "fail", "polling"]
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -89,13 +89,13 @@ class EvidenceBox:
     items: list[Evidence] = field(default_factory=list)
 
     def text(self, title: str, text: str) -> None:
-        self.items.append(Evidence(title=title, text=_cut(text)))
+        self.items.append(Evidence(title=title, text=clean(text)))
 
     def log(self, title: str, text: str) -> None:
-        self.items.append(Evidence(title=title, kind="log", text=_cut(text)))
+        self.items.append(Evidence(title=title, kind="log", text=clean(text)))
 
     def http(self, title: str, request: str, answer: str) -> None:
-        self.items.append(Evidence(title=title, kind="http", text=f"{_cut(request, 4000)}\n\n{_cut(answer, 8000)}"))
+        self.items.append(Evidence(title=title, kind="http", text=f"{clean(request, 4000)}\n\n{clean(answer, 8000)}"))
 
     def load(self, title: str, points: Iterable[LoadPoint]) -> None:
         kept = thin(list(points), 600)
@@ -113,7 +113,7 @@ def thin(points: list[LoadPoint], most: int) -> list[LoadPoint]:
     return kept[:: max(1, -(-len(kept) // most))]
 
 
-def _cut(text: str, most: int = 12_000) -> str:
-    """The end of a long text: that is where logs say what happened."""
-    clean = text.replace("\x00", "�")
-    return clean if len(clean) <= most else "[…]\n" + clean[-most:]
+def clean(text: str, most: int = 12_000) -> str:
+    """Text that any report can hold; of a long one the end, which is where logs say what happened."""
+    text = text.encode("utf-8", "replace").decode().replace("\x00", "�")
+    return text if len(text) <= most else "[…]\n" + text[-most:]

@@ -72,12 +72,15 @@ class Watch:
                 found.append(Appearance(name, bool(mask & IN_CREATE and mask & IN_ISDIR)))
 
 
-def changed_after_it_appeared(entry: Path) -> str:
-    """The first file of a version folder that was written after the entry got its name; empty if there is none."""
-    appeared = entry.lstat().st_ctime_ns
-    for folder, _, files in os.walk(entry):
+def written_after(moment: int, folder: int) -> str:
+    """The first file of a folder that was written after a moment; empty if there is none.
+
+    Args:
+        moment: nanoseconds since the epoch, as in ``st_ctime_ns``.
+        folder: a descriptor of the folder; no link below it is followed.
+    """
+    for path, _, files, descriptor in os.fwalk(".", dir_fd=folder):
         for name in sorted(files):
-            path = Path(folder) / name
-            if path.lstat().st_ctime_ns > appeared:
-                return path.relative_to(entry).as_posix()
+            if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_ctime_ns > moment:
+                return os.path.normpath(os.path.join(path, name))
     return ""

@@ -103,7 +103,8 @@ class Load:
                 answer, failed = what_happened(error), True
                 await asyncio.sleep(0.01)  # a port that nobody listens on would be asked thousands of times
             end = time.monotonic()
-            self.points.append(LoadPoint(at=begin - self._began, seconds=end - begin, answer=answer, failed=failed))
+            seen = LoadPoint(at=begin - self._began, seconds=end - begin, answer=answer[:200], failed=failed)
+            self.points.append(seen)
 
 
 def what_happened(error: Exception) -> str:

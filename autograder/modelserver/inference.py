@@ -19,6 +19,9 @@ CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
 REGRESS_METHOD: Final = "tensorflow/serving/regress"
 PREDICT_METHOD: Final = "tensorflow/serving/predict"
 
+_MAX_RANK: Final = 254
+"""The dimensions that a tensor can have, tensorflow/core/framework/tensor_shape.h."""
+
 Run = Callable[[Servable, Signature, dict[str, Tensor], tuple[str, ...], RunMode], dict[str, Tensor]]
 """Runs a signature: straight in its session, or through a batch queue."""
 
@@ -67,6 +70,9 @@ class Inference:
             alias: value if type(value) is Tensor else servable.tensor(alias, value)
             for alias, value in _complete_inputs(signature, inputs).items()
         }
+        for alias, tensor in tensors.items():
+            if len(tensor.shape) > _MAX_RANK:
+                raise invalid_argument(f"tensor parsing error: {alias}")
         outputs = _filtered_outputs(signature, output_filter) if output_filter else signature.outputs
         return self._timed(servable, signature, tensors, outputs, mode, "Predict")
 

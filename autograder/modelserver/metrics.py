@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from typing import Final
 
@@ -69,6 +69,14 @@ class Histogram:
             known[0][bisect_right(self._limits, value)] += 1
             known[1][0] += value
 
+    def totals(self) -> tuple[int, float]:
+        """How many values there have been, and their sum."""
+        with self._lock:
+            return (
+                sum(sum(counts) for counts, _ in self._values.values()),
+                sum(total[0] for _, total in self._values.values()),
+            )
+
     def lines(self) -> Iterable[str]:
         """The samples."""
         with self._lock:
@@ -85,9 +93,27 @@ class Histogram:
             yield f"{self.name}_count{{{text}}} {cumulative}"
 
 
+class Derived:
+    """A counter without labels whose value is read from a histogram when it is asked for."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, value: Callable[[], int]) -> None:
+        self.name = name
+        self._value = value
+
+    def lines(self) -> Iterable[str]:
+        """The sample, once there is something to count."""
+        value = self._value()
+        if value:
+            yield f"{self.name}{{}} {value}"
+
+
 def _label_text(names: Labels, values: Labels) -> str:
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
 
+
+_Family = Counter | Histogram | Derived
 
 _LATENCY: Final = exponential(10, 1.8, 33)
 _SIZES: Final = exponential(1, 2, 14)
@@ -114,17 +140,17 @@ class Metrics:
         self.warmup_records = Counter(f"{_SERVING}model_warmup_records_read", ("model_path",))
         self.load_attempts = Counter(f"{saved_model}load_attempt_count", ("model_path", "status"))
         self.load_latency = Counter(f"{saved_model}load_latency", ("model_path",))
-        self.session_runs = Counter(f"{core}direct_session_runs")
-        self.graph_runs = Counter(f"{core}graph_runs")
-        self.graph_run_time = Counter(f"{core}graph_run_time_usecs")
         self.graph_run_times = Histogram(f"{core}graph_run_time_usecs_histogram", exponential(1000, 2, 20))
+        self.session_runs = Derived(f"{core}direct_session_runs", lambda: self.graph_run_times.totals()[0])
+        self.graph_runs = Derived(f"{core}graph_runs", lambda: self.graph_run_times.totals()[0])
+        self.graph_run_time = Derived(f"{core}graph_run_time_usecs", lambda: int(self.graph_run_times.totals()[1]))
         self.queuing_latency = Histogram(f"{session}queuing_latency", exponential(100, 1.2, 52), ("thread_pool_name",))
         self.wrapped_runs = Counter(f"{session}wrapped_run_count")
         self.input_batch_size = Histogram(f"{session}input_batch_size", _SIZES)
         self.padding_size = Histogram(f"{session}padding_size", _SIZES, ("execution_batch_size",))
         self.processed_batch_size = Histogram(f"{session}processed_batch_size", _SIZES)
-        families: list[Counter | Histogram] = [
-            family for family in vars(self).values() if isinstance(family, Counter | Histogram)
+        families: list[_Family] = [
+            family for family in vars(self).values() if isinstance(family, Counter | Histogram | Derived)
         ]
         if not batching:
             families = [
@@ -135,7 +161,7 @@ class Metrics:
         known = {family.name for family in families}
         text = (resources.files(__package__) / "metric_families.txt").read_text("utf-8")
         empty = [tuple(line.split()) for line in text.splitlines() if line and not line.startswith("#")]
-        self._families: list[tuple[str, str, Counter | Histogram | None]] = sorted(
+        self._families: list[tuple[str, str, _Family | None]] = sorted(
             [(family.name, family.kind, family) for family in families]
             + [(name, kind, None) for name, kind in empty if name not in known],
             key=lambda entry: entry[0],
@@ -152,8 +178,5 @@ class Metrics:
 
     def ran(self, model: str, api: str, microseconds: float) -> None:
         """Counts one successful run of a session."""
-        self.session_runs.add()
-        self.graph_runs.add()
-        self.graph_run_time.add(amount=int(microseconds))
         self.graph_run_times.observe(microseconds)
         self.runtime_latency.observe(int(microseconds), model, api, "TF1")

@@ -16,8 +16,9 @@ from .tensor import Tensor, tensor_from_library, tensor_from_proto
 DEFAULT_SIGNATURE: Final = "serving_default"
 """The signature that a request means when it names none."""
 
-_CHEAP_SECONDS: Final = 0.0005
+_CHEAP_SECONDS: Final = 0.001
 _LEARNING_RUNS: Final = 3
+_FORGETTING: Final = 1.02
 
 
 class Signature:
@@ -31,7 +32,7 @@ class Signature:
         self.outputs: tuple[str, ...] = tuple(sorted(definition.outputs))
         self._runners: dict[tuple[tuple[str, ...], tuple[str, ...]], Runner] = {}
         self._runs = 0
-        self._slowest = 0.0
+        self._quickest = 0.0
         self._largest = 0
 
     def runner(self, session: Session, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Runner:
@@ -47,16 +48,23 @@ class Signature:
         return found
 
     def learn(self, seconds: float, size: int) -> None:
-        """Remembers how long a run took on an input of `size` bytes. The first runs optimise the graph."""
+        """Remembers how long a run took on an input of `size` bytes.
+
+        The quickest of the recent runs on inputs of about the largest size counts: a slower one says more about the
+        machine than about the graph. The first runs don't count, they optimise the graph.
+        """
         self._runs += 1
-        if self._runs > _LEARNING_RUNS:
-            # A slow run is forgotten by and by: it may have been the machine.
-            self._slowest = max(seconds, self._slowest * 0.9)
-            self._largest = max(size, self._largest)
+        if self._runs <= _LEARNING_RUNS or 2 * size < self._largest:
+            return
+        if size > self._largest or self._quickest == 0:
+            self._largest = size
+            self._quickest = seconds
+        else:
+            self._quickest = min(seconds, self._quickest * _FORGETTING)
 
     def is_cheap(self, size: int) -> bool:
-        """Whether a run on `size` bytes is known to take less than half a millisecond."""
-        return self._runs > _LEARNING_RUNS and self._slowest < _CHEAP_SECONDS and size <= 4 * self._largest
+        """Whether a run on `size` bytes is known to take less than a millisecond."""
+        return 0 < self._quickest < _CHEAP_SECONDS and size <= 2 * self._largest
 
 
 class Servable:

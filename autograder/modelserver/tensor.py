@@ -21,9 +21,9 @@ _TSTRING_SIZE: Final = 24
 """sizeof(TF_TString), tensorflow/core/platform/ctstring_internal.h."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DType:
-    """One of TensorFlow's types.
+    """One of TensorFlow's types. There is one object for each, compared by identity.
 
     Attributes:
         number: its value in the enum DataType.

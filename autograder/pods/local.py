@@ -44,7 +44,8 @@ class Walls:
 
     Attributes:
         namespaces: whether programs get namespaces of their own.
-        user: the numeric user that the student's programs become; ``None``: they stay who the grader is.
+        user: the numeric user that the student's programs become, and the course's own the next one;
+            ``None``: they stay who the grader is.
     """
 
     namespaces: bool
@@ -75,8 +76,8 @@ NO_WALLS = Walls(namespaces=False, user=None)
 
 
 def walls() -> Walls:
-    """The best walls that this machine offers, with a user that no other pod has."""
-    user = STUDENTS + 64 * os.getpid() + next(_numbers) % 64 if os.getuid() == 0 else None
+    """The best walls that this machine offers, with two users that no other pod has."""
+    user = STUDENTS + 128 * os.getpid() + 2 * (next(_numbers) % 64) if os.getuid() == 0 else None
     return Walls(namespaces=_has_namespaces(), user=user)
 
 
@@ -189,7 +190,7 @@ class LocalPod(Pod):
             "namespaces": list(INNER) if self.walls.namespaces else [],
             "loopback": False,
             "root": str(self.folder) if self.walls.namespaces else None,
-            "user": self.walls.user,
+            "user": self.walls.user + 1 if program.ours and self.walls.user is not None else self.walls.user,
             "drop": True,
             "limits": program.limits.rlimits(),
         }

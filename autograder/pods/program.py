@@ -66,6 +66,7 @@ class Program:
         cwd: the folder it runs in, as the pod names it.
         limits: how much of the machine it may use.
         service: the real system that it is; where there are containers it runs in one of that system's image.
+        ours: a program of the course's own, which the student's programs may not disturb.
     """
 
     argv: tuple[str, ...]
@@ -74,6 +75,7 @@ class Program:
     cwd: str = "/submission"
     limits: Limits = Limits()
     service: str = ""
+    ours: bool = False
 
     def within(self, **changes: Any) -> Program:
         """The same program with other limits."""

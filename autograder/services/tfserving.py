@@ -5,6 +5,7 @@ Source for paths and fields: TensorFlow Serving's REST and gRPC API reference.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from autograder.waiting import polling
 REST_PORT, GRPC_PORT = 8501, 8500
 START_SECONDS = 30.0
 SERVICE = Limits(seconds=None, cpu_seconds=900)
+DT_FLOAT = 1
+LARGEST_TENSOR = 10_000_000
 Array = NDArray[np.float32]
 
 
@@ -119,8 +122,8 @@ class ModelServer:
                 raise GrpcError(f"{error.code().name}: {error.details()}") from None
         outputs = {}
         for item in wire.messages(answer, 1):
-            parts = dict(wire.fields(item))
-            outputs[bytes(parts[1]).decode()] = _array(bytes(parts[2]))
+            name, tensor = (next(wire.messages(item, tag), b"") for tag in (1, 2))
+            outputs[name.decode("utf-8", "replace")] = _array(tensor)
         return outputs
 
 
@@ -129,20 +132,21 @@ class GrpcError(Exception):
 
 
 def _array(tensor: bytes) -> Array:
-    """A TensorProto of floats. Raises ValueError when it is none."""
-    sizes, content, kind = [], b"", 0
-    for number, value in wire.fields(tensor):
-        if number == 1:
-            kind = int(value)
-        elif number == 2 and isinstance(value, bytes):
-            sizes = [int(size) for item in wire.messages(value, 2) for tag, size in wire.fields(item) if tag == 1]
-        elif number in (4, 5) and isinstance(value, bytes):
-            content += value
-    if kind != 1:
-        raise ValueError(f"a tensor of type {kind}, not DT_FLOAT")
+    """A TensorProto of floats, from a server that is not to be trusted. Raises ValueError when it is none."""
+    kind = next((value for tag, value in wire.fields(tensor) if tag == 1), 0)
+    if kind != DT_FLOAT:
+        raise ValueError(f"a tensor of type {kind!r}, not DT_FLOAT")
+    sizes = []
+    for shape in wire.messages(tensor, 2):
+        for dimension in wire.messages(shape, 2):
+            sizes += [size for tag, size in wire.fields(dimension) if tag == 1 and isinstance(size, int)]
+    content = b"".join(wire.messages(tensor, 4)) or b"".join(wire.messages(tensor, 5))
+    if len(content) % 4 or math.prod(sizes) > LARGEST_TENSOR:
+        raise ValueError(f"{len(content)} bytes for a tensor of shape {sizes}")
     values = np.frombuffer(content, dtype="<f4")
-    count = int(np.prod(sizes))
-    return (np.repeat(values, count) if values.size == 1 and count > 1 else values).reshape(sizes)
+    if values.size == 1:  # protobuf's short form of a tensor whose values are all the same
+        values = np.repeat(values, math.prod(sizes))
+    return values.reshape(sizes)
 
 
 def start_student_server(pod: Pod, limits: Limits = SERVICE) -> ModelServer:
@@ -195,7 +199,8 @@ def start_model_server(pod: Pod, ports: tuple[int, int], config: str, limits: Li
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
     )
-    running = pod.start(Program(argv, cwd="/course", limits=limits, service="tfserving"))
+    program = Program(argv, cwd="/course", limits=limits, service="tfserving", ours=True)
+    running = pod.start(program)
     return ModelServer(running, *ports, "The course's own model server")
 
 

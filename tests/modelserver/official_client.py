@@ -29,7 +29,22 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-_TYPES = ["float16", "bfloat16", "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool", "complex64"]
+_TYPES = [
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "bool",
+    "complex64",
+]
 
 
 def _error(call: Callable[[], Any]) -> list[str]:

@@ -13,17 +13,8 @@ from numpy.typing import NDArray
 
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.load import Load
-from autograder.checks.lab_01_serving.fixtures import (
-    MODEL,
-    OURS,
-    TOLERANCE,
-    Array,
-    CourseServer,
-    Digits,
-    Model,
-    ServedExport,
-    Shelf,
-)
+from autograder.checks.lab_01_serving.fixtures import OURS, TOLERANCE, CourseServer, ServedExport
+from autograder.checks.lab_01_serving.materials import MODEL, Array, Digits, Model, Shelf
 from autograder.checks.lab_01_serving.visible import (
     far,
     predictions,

@@ -6,26 +6,32 @@ The student's server begins with models of ours, so nothing has to wait for the 
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
-import json
 import os
 import shutil
 import socket
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from autograder.checks.lab_01_serving.materials import (
+    MODEL,
+    SECOND,
+    TRAINING_LIMITS,
+    Array,
+    Digits,
+    Model,
+    Programs,
+    Shelf,
+    generator,
+    read_digits,
+)
 from autograder.errors import CheckFailed, GraderError
-from autograder.pods import Finished, Limits, Pod, Program
+from autograder.pods import Finished, Pod
 from autograder.schedule import Later
 from autograder.services.http import ask
 from autograder.services.savedmodel import Dense, random_dense
@@ -44,104 +50,13 @@ SLOW = frozenset({"trained", "export", "served_export"})
 # Fixtures that a check has for itself: it changes what others would see.
 EXCLUSIVE = frozenset({"server"})
 
-MODEL, SECOND = "digits", "baseline"
 OURS = "model"  # on the course's own server
-TRAINING_LIMITS = Limits(seconds=240, cpu_seconds=600)
 TOLERANCE = 1e-5
-Array = NDArray[np.float32]
-
-
-def generator(seed: int, purpose: str) -> np.random.Generator:
-    """A source of random numbers that belongs to one seed and one purpose."""
-    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
-
-
-# -- the submission's programs ---------------------------------------------------------------------------------------
-
-
-@dataclass
-class Programs:
-    """Runs the student's programs in the pod."""
-
-    pod: Pod
-    intake: Intake
-
-    def require(self, name: str) -> None:
-        """Fails the check when a file was not handed in."""
-        if name in self.intake.files:
-            return
-        close = get_close_matches(name, self.intake.files, n=1, cutoff=0.6)
-        fail(
-            f"There is no {name} in the submission" + (f"; there is a {close[0]}." if close else "."),
-            f"A file named exactly {name}.",
-            f"Rename it: `mv {close[0]} {name}`." if close else "",
-        )
-
-    def python(self, *argv: str, stdin: bytes = b"", limits: Limits | None = None) -> Finished:
-        """Runs a Python program of the submission to its end."""
-        self.require(argv[0])
-        return self.pod.run(Program(("python", *argv), stdin=stdin, limits=limits or Limits()))
-
-    def json(self, *argv: str, stdin: bytes = b"", limits: Limits | None = None) -> tuple[Finished, dict[str, Any]]:
-        """The same for one that prints a JSON object. Fails the check when it prints anything else."""
-        finished = self.python(*argv, stdin=stdin, limits=limits)
-        command = shown(argv)
-        if finished.stopped:
-            fail(
-                f"`{command}` {finished.stopped}.",
-                "It ends by itself, with one JSON object on standard output.",
-            )
-        try:
-            found = json.loads(finished.stdout)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            said = finished.tail(6)
-            fail(
-                f"`{command}` {finished.ending()} and printed no JSON object." + (f" It said:\n{said}" if said else ""),
-                "One JSON object on standard output, and nothing else there.",
-            )
-        return finished, found
-
-
-def shown(argv: tuple[str, ...]) -> str:
-    """A command as a student would type it."""
-    return " ".join(("python", *argv))
 
 
 @pytest.fixture(scope="session")
 def programs(pod: Pod, intake: Intake) -> Programs:
     return Programs(pod, intake)
-
-
-# -- data and models -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Digits:
-    """scikit-learn's digits, split and renumbered by the seed.
-
-    Attributes:
-        train_images: shape (1400, 64), float32, 0–16.
-        train_labels: shape (1400,), int64; which digit has which number is the seed's choice.
-        test_images, test_labels: the 397 others.
-    """
-
-    train_images: Array
-    train_labels: NDArray[np.int64]
-    test_images: Array
-    test_labels: NDArray[np.int64]
-
-
-def read_digits() -> tuple[Array, NDArray[np.int64]]:
-    """scikit-learn's digits: images (1797, 64), 0–16, and labels (1797,). Raises GraderError without scikit-learn."""
-    spec = importlib.util.find_spec("sklearn")  # found, not imported: that would take two seconds
-    if spec is None or not spec.submodule_search_locations:
-        raise GraderError("scikit-learn is not installed.", "", "Run `make setup`.")
-    file = Path(spec.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
-    with gzip.open(file, "rt") as stream:
-        table = np.loadtxt(stream, delimiter=",", dtype=np.float32)
-    return table[:, :64], table[:, 64].astype(np.int64)
 
 
 @pytest.fixture(scope="session")
@@ -159,51 +74,6 @@ def pixels(seed: int) -> Array:
     return generator(seed, "pixels").integers(0, 17, size=(8, 64)).astype(np.float32)
 
 
-Model = Callable[[Array], Array]  # what a version answers to rows of shape (n, inputs)
-
-
-@dataclass
-class Shelf:
-    """The versions of one model, in a base path that a server watches. What appears there is complete at once."""
-
-    pod: Pod
-    base: str
-    rng: np.random.Generator
-    next_version: int
-    models: dict[int, Model] = field(default_factory=dict)
-
-    def put(self, model: Dense | None = None) -> int:
-        """Publishes a model of ours, by default one with new random weights; gives its version."""
-        version = self.take_number()
-        model = model or random_dense(self.rng)
-        model.save(self.staging(version))
-        self.models[version] = model
-        self.reveal(version)
-        return version
-
-    def take_number(self) -> int:
-        self.next_version += 1
-        return self.next_version - 1
-
-    def staging(self, version: int) -> Path:
-        """Where a version is made: on the server's own file system, in a folder that the student can't write to."""
-        base = self.pod.outside(self.base)
-        return base.with_name(f".{base.name}-{version}")
-
-    def reveal(self, version: int) -> None:
-        """Gives what lies in ``staging`` its number below the base path, in one step."""
-        base = self.pod.open(self.base, os.O_DIRECTORY)
-        try:
-            os.rename(self.staging(version), str(version), dst_dir_fd=base)
-        except OSError as error:
-            fail(
-                f"Version {version} could not be put into {self.base}: {error.strerror}.",
-                "The grader may publish there.",
-            )
-        finally:
-            os.close(base)
-
-
 @pytest.fixture(scope="session")
 def shelves(pod: Pod, seed: int) -> dict[str, Shelf]:
     """The two models of the student's server, with one version each to begin with."""
@@ -215,9 +85,6 @@ def shelves(pod: Pod, seed: int) -> dict[str, Shelf]:
         found[name] = Shelf(pod, f"/models/{name}", rng, int(rng.integers(2, 40)))
         found[name].put()
     return found
-
-
-# -- what starts at once ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autograder.checks.lab_01_serving.fixtures import MODEL, SECOND, TRAINING_LIMITS, read_digits
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_LIMITS, read_digits
 from autograder.errors import CheckFailed, GraderError
 from autograder.pods import Limits, Pod, Program
 from autograder.services.savedmodel import Dense

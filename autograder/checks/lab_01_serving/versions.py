@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 from itertools import groupby
-from pathlib import PurePosixPath
 
 from autograder.checking import EvidenceBox, check, fail
-from autograder.checking.folders import Watch, changed_after_it_appeared
+from autograder.checking.folders import Watch
 from autograder.checking.load import Load
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
-from autograder.checks.lab_01_serving.fixtures import MODEL, Array, Programs, Shelf, shown
+from autograder.checks.lab_01_serving.materials import MODEL, Array, Programs, Shelf, shown
 from autograder.checks.lab_01_serving.visible import (
     Publishing,
     publish_adds_the_next_version,
@@ -243,10 +242,10 @@ def nobody_sees_half_a_version(pod: Pod, programs: Programs, seed: int, evidence
                 "Whole or not at all.",
             )
     # It was moved in or linked. What it holds must have been finished before it got its name.
-    late = changed_after_it_appeared(pod.outside(f"{base.base}/{version}"))
+    late = base.written_late(version)
     if late:
         fail(
-            f"{PurePosixPath(late)} was written after version {version} had got its name.",
+            f"{late} was written after version {version} had got its name.",
             "Whole or not at all.",
         )
 

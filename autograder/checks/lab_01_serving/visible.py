@@ -9,20 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from autograder.checking import EvidenceBox, check, fail, stubs
-from autograder.checks.lab_01_serving.fixtures import (
-    MODEL,
-    OURS,
-    SECOND,
-    TOLERANCE,
-    Array,
-    CourseServer,
-    Programs,
-    ServedExport,
-    Shelf,
-    Started,
-    generator,
-    shown,
-)
+from autograder.checking.folders import written_after
+from autograder.checks.lab_01_serving.fixtures import OURS, TOLERANCE, CourseServer, ServedExport, Started
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND, Array, Programs, Shelf, generator, shown
 from autograder.pods import Finished, Pod
 from autograder.services.http import Answer
 from autograder.services.savedmodel import random_dense
@@ -38,12 +27,12 @@ def predictions(answer: Answer, key: str, *, rows: int) -> Array:
 
 def numbers(values: object, *, rows: int, said: str, key: str) -> Array:
     try:
-        array = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
-        array = np.empty(0, np.float32)
-    if array.ndim != 2 or len(array) != rows:
+        array = np.array(values)
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty(0)
+    if array.ndim != 2 or len(array) != rows or array.dtype.kind not in "fiu":
         fail(said, f"“{key}” holds one list of numbers for each of the {rows} rows.")
-    return array
+    return array.astype(np.float32)
 
 
 def far(found: Array, expected: Array) -> str:
@@ -313,8 +302,24 @@ class Publishing:
                     "A copy, byte for byte.",
                 )
 
+    def written_late(self, version: int) -> str:
+        """The first file of a version that was written after the version got its name; empty if there is none."""
+        descriptor = self.descriptor()
+        try:
+            appeared = os.stat(str(version), dir_fd=descriptor, follow_symlinks=False).st_ctime_ns
+        finally:
+            os.close(descriptor)
+        folder = self.pod.open(self._home(version), os.O_DIRECTORY)
+        try:
+            return written_after(appeared, folder)
+        finally:
+            os.close(folder)
+
     def _read(self, version: int, name: str, most: int) -> bytes:
-        """A file of a published version; the version itself may be a link to a folder beside it."""
+        return self.pod.read(f"{self._home(version)}/{name}", most)
+
+    def _home(self, version: int) -> str:
+        """Where a version's files are: the version itself may be a link to a folder of the same base path."""
         descriptor = self.descriptor()
         try:
             goal = os.readlink(str(version), dir_fd=descriptor)
@@ -325,7 +330,7 @@ class Publishing:
         goal = goal.removeprefix(self.pod.inside(self.base)).strip("/")
         if ".." in goal.split("/"):
             raise OSError("a link out of the base path")
-        return self.pod.read(f"{self.base}/{goal}/{name}", most)
+        return f"{self.base}/{goal}"
 
 
 __all__ = ["Publishing", "expect_error", "far", "numbers", "predictions"]

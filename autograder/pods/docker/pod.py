@@ -63,7 +63,7 @@ class DockerPod(Pod):
 
     def start(self, program: Program) -> Running:
         env = {**ENVIRONMENT, "PATH": PATH, "HOME": "/tmp", "TMPDIR": "/tmp", "USER": "student", **program.env}
-        if program.service:
+        if program.service or program.ours:
             return self._serve(program, env)
         spec: Spec = {
             "argv": list(program.argv),
@@ -87,8 +87,15 @@ class DockerPod(Pod):
         with self._lock:
             number = len(self._services) + 1
             service = self._services[number] = Service(program, number, self._ask)
-        limits = program.limits
-        start = Start(id=number, service=program.service, argv=program.argv, env=env, cwd=program.cwd, limits=limits)
+        start = Start(
+            id=number,
+            service=program.service or "python",
+            argv=program.argv,
+            env=env,
+            cwd=program.cwd,
+            limits=program.limits,
+            ours=program.ours,
+        )
         self._ask(Ask(start=start))
         return service
 

@@ -19,7 +19,7 @@ class Start(Message):
     Attributes:
         id: the worker's number for it.
         service: the image, by its name in the catalogue.
-        argv, env, cwd, limits: as in ``Program``.
+        argv, env, cwd, limits, ours: as in ``Program``.
     """
 
     id: int
@@ -28,6 +28,7 @@ class Start(Message):
     env: dict[str, str]
     cwd: str
     limits: Limits
+    ours: bool
 
 
 class Signal(Message):

@@ -1,0 +1,1 @@
+"""The embedded model server: its parts, its promises, its official client."""
