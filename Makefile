@@ -1,12 +1,13 @@
 # Model Deployment and Production. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup test down status doctor labs lock prove-% lab-% up-%
+.PHONY: help setup images images-save images-load test down status doctor labs lock prove-% lab-% up-%
 
 PY := .venv/bin/python
 RUNTIME ?= auto
+FILE ?= images.tar
 
 help: ## this list
-	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/%/01/; s/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/%/01/; s/:.*## /\t/' | expand -t 16
 
 setup: ## make the environment in .venv, and nothing else
 	@sh scripts/setup.sh
@@ -24,6 +25,15 @@ down: setup ## stop them
 status: setup ## what is up
 	@$(PY) -m autograder status
 
+images: setup ## fetch or build what RUNTIME=docker runs on
+	@$(PY) -m autograder images build
+
+images-save: setup ## put all images into one file, FILE=images.tar
+	@$(PY) -m autograder images save $(FILE)
+
+images-load: setup ## take them from that file, without a network
+	@$(PY) -m autograder images load $(FILE)
+
 doctor: ## look at this machine, and say what mends it
 	@$(if $(wildcard $(PY)),$(PY),python3) -m autograder.doctor
 
@@ -33,7 +43,7 @@ test: setup ## prove the project: every test that this machine can run
 	@$(PY) -m pytest -n 2
 
 prove-%: setup ## grade every planted fault of a lab; show which check finds which
-	@$(PY) -m autograder prove lab-$*
+	@$(PY) -m autograder prove lab-$* --runtime $(RUNTIME)
 
 labs: setup ## make labs/ anew from solutions/
 	@$(PY) -m autograder labs

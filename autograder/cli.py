@@ -50,6 +50,18 @@ def parser() -> argparse.ArgumentParser:
     prove.add_argument("lab", metavar="LAB")
     prove.add_argument("--fault", action="append", metavar="NAME", help="only this one (may be repeated)")
     prove.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="how many at the same time (2)")
+    prove.add_argument("--runtime", choices=RUNTIMES, default="auto", help="where the services run")
+
+    images = commands.add_parser("images", help="the images that pods in Docker are made of")
+    images.set_defaults(run=run_images)
+    actions = images.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="pull them, or build what takes their place")
+    build.add_argument("names", nargs="*", metavar="IMAGE", help="only these (default: all)")
+    build.add_argument("--lab", metavar="LAB", help="only what this lab needs")
+    for action, what in (("save", "write them all into FILE"), ("load", "take them from FILE")):
+        actions.add_parser(action, help=what).add_argument("file", type=Path, metavar="FILE")
+    actions.add_parser("list", help="what is here, and what is not")
+    actions.add_parser("clean", help="remove containers and volumes that a killed run left")
     return top
 
 
@@ -147,4 +159,31 @@ def run_labs(arguments: argparse.Namespace) -> int:
 def run_prove(arguments: argparse.Namespace) -> int:
     from autograder.classroom.faults import prove
 
-    return prove(arguments.lab, arguments.fault or [], arguments.jobs)
+    return prove(arguments.lab, arguments.fault or [], arguments.jobs, arguments.runtime)
+
+
+def run_images(arguments: argparse.Namespace) -> int:
+    from functools import partial
+
+    from autograder.lab import load_lab
+    from autograder.pods.docker.engine import connect, failures, sweep
+    from autograder.pods.images import build, needed
+
+    say = partial(print, flush=True)
+    engine = connect()
+    with failures(f"images {arguments.action}"):
+        match arguments.action:
+            case "build":
+                names = needed(load_lab(arguments.lab).services) if arguments.lab else arguments.names
+                lacking = build.build(engine.client, names, say)
+                return 3 if lacking and (arguments.names or arguments.lab) else 0
+            case "save":
+                build.save(engine.client, arguments.file, say)
+            case "load":
+                build.load(engine.client, arguments.file, say)
+            case "list":
+                for line in build.listing(engine.client):
+                    say(line)
+            case "clean":
+                say(f"Removed: {sweep(engine)}.")
+    return 0

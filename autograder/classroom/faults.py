@@ -105,7 +105,7 @@ def surprises(fault: Fault, report: Report) -> list[str]:
     return wrong
 
 
-def prove(name: str, only: list[str], jobs: int) -> int:
+def prove(name: str, only: list[str], jobs: int, runtime: str = "auto") -> int:
     """Grades the faults and prints the table fault × check; 1 when one of them surprises."""
     lab = load_lab(name)
     faults = [fault for fault in load_faults(lab) if not only or fault.name in only]
@@ -117,7 +117,7 @@ def prove(name: str, only: list[str], jobs: int) -> int:
 
     def run(fault: Fault) -> Report:
         with fault.submission(lab) as submission:
-            return grade(lab, submission, sandbox=False)
+            return grade(lab, submission, sandbox=False, runtime=runtime)
 
     with ThreadPoolExecutor(jobs) as executor:
         for fault, report in zip(faults, executor.map(run, faults), strict=True):
