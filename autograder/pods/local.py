@@ -8,16 +8,19 @@ own ports, with limits but without walls; the report says so.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+import psutil
 
 from autograder.errors import GraderError
 from autograder.pods import rootfs
@@ -79,6 +82,7 @@ class Walls:
 
 
 NO_WALLS = Walls(namespaces=False, user=None)
+NOWHERE: Mapping[str, Path] = MappingProxyType({})
 
 
 def walls() -> Walls:
@@ -152,23 +156,23 @@ class LocalPod(Pod):
 
     runtime = "local"
 
-    def __init__(self, folder: Path, walls: Walls = NO_WALLS, submission: Path | None = None) -> None:
+    def __init__(self, folder: Path, walls: Walls = NO_WALLS, elsewhere: Mapping[str, Path] = NOWHERE) -> None:
         """
         Args:
             folder: an existing folder for the pod's files.
             walls: what ``enter`` put around this process.
-            submission: a folder that is the submission itself, instead of an empty one for a copy of it.
+            elsewhere: top folders of the pod that are folders of this machine (without walls only).
         """
         self.folder, self.walls = folder, walls
         self.isolation = walls.sentences()
-        self._submission = submission
+        self._elsewhere = elsewhere
         self._running: list[Process] = []
         try:
             if walls.namespaces:
                 rootfs.build(folder, user=walls.user or 0, packages=SHOWN)
             else:
-                for name in ("submission", "models", "course", "tmp"):
-                    (folder / name).mkdir(parents=True, exist_ok=True)
+                for name in ("/submission", "/models", "/course", "/tmp"):
+                    self.outside(name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise GraderError(
                 f"The pod's files could not be made: {error}.",
@@ -200,6 +204,8 @@ class LocalPod(Pod):
             "drop": True,
             "limits": program.limits.rlimits(),
         }
+        if self.walls.user is None:
+            spec["limits"]["nproc"] += _threads_of(os.getuid())  # the limit is for the program's own
         try:
             process = Process(program, spec)
         except OSError as error:
@@ -213,9 +219,8 @@ class LocalPod(Pod):
 
     def outside(self, path: str) -> Path:
         assert path.startswith("/"), path
-        if self._submission is not None and (path == "/submission" or path.startswith("/submission/")):
-            return self._submission / path.removeprefix("/submission").lstrip("/")
-        return self.folder / path[1:]
+        top, _, rest = path[1:].partition("/")
+        return self._elsewhere.get("/" + top, self.folder / top) / rest
 
     def grant(self, path: str) -> None:
         user = self.walls.user
@@ -231,6 +236,16 @@ class LocalPod(Pod):
         for process in self._running:
             process.kill("was stopped with its pod")
         self._running.clear()
+
+
+def _threads_of(user: int) -> int:
+    """How many processes and threads somebody has; the kernel counts all of them against a limit."""
+    count = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.uids().real == user:
+                count += process.num_threads()
+    return count
 
 
 def describe(walls: Walls) -> dict[str, object]:
