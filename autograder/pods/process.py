@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import selectors
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from typing import IO, cast
 
 import psutil
 
+from autograder.errors import GraderError
 from autograder.pods.program import Finished, MiB, Program
 from autograder.pods.sandbox import Spec
 
@@ -56,27 +58,29 @@ class Process:
         """Starts it. Raises OSError when the machine can't start a process."""
         self.program = program
         self.stopped = ""
-        self._began = time.monotonic()
+        self._began = self._ended = time.monotonic()
+        self._not_started = ""
         self._done = threading.Event()
         self._out, self._err = Capture(), Capture()
         self._lock = threading.Lock()
         self._next_look = 0.0
-        lifeline, self._lifeline = os.pipe()
+        theirs, ours = socket.socketpair()
+        self._lifeline: socket.socket | None = ours
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": lifeline})],
+                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": theirs.fileno()})],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(lifeline,),
+                pass_fds=(theirs.fileno(),),
                 env={},
                 start_new_session=True,
             )
         except BaseException:
-            os.close(self._lifeline)
+            ours.close()
             raise
         finally:
-            os.close(lifeline)
+            theirs.close()
         self._thread = threading.Thread(target=self._attend, name=f"attend {program.argv[0]}", daemon=True)
         self._thread.start()
 
@@ -90,7 +94,7 @@ class Process:
             return (self._out.bytes() + self._err.bytes()).decode("utf-8", "replace")
 
     def wait(self, seconds: float | None = None) -> Finished | None:
-        """Waits for its end, ``seconds`` at most; ``None`` if it is still running then."""
+        """Waits for its end, ``seconds`` at most; ``None`` if it is still running then. Raises as ``finished`` does."""
         if not self._done.wait(seconds):
             return None
         return self.finished()
@@ -103,22 +107,25 @@ class Process:
     def kill(self, why: str = "") -> None:
         """Ends it and all that it started, at once; returns when nothing of it is left."""
         with self._lock:
-            if self._lifeline >= 0:
+            if self._lifeline is not None:
                 self.stopped = self.stopped or why
-                os.close(self._lifeline)
-                self._lifeline = -1
+                self._lifeline.close()
+                self._lifeline = None
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def finished(self) -> Finished:
-        """How it ended; to be asked when it has."""
+        """How it ended; to be asked when it has. Raises GraderError when it could not even be started."""
+        if self._not_started:
+            raise GraderError(f"A program could not be started: {self._not_started}.")
+        status = self._popen.returncode
         return Finished(
             argv=self.program.argv,
-            exit_code=self._popen.returncode,
+            exit_code=128 - status if status < 0 else status,
             stdout=self._out.bytes(),
             stderr=self._err.bytes(),
             stopped=self.stopped,
-            seconds=time.monotonic() - self._began,
+            seconds=self._ended - self._began,
         )
 
     def _attend(self) -> None:
@@ -162,9 +169,13 @@ class Process:
         for stream in streams:
             stream.close()
         with self._lock:
-            if self._lifeline >= 0:
-                os.close(self._lifeline)
-                self._lifeline = -1
+            if self._lifeline is not None:
+                self._lifeline.setblocking(False)
+                with contextlib.suppress(OSError):
+                    self._not_started = self._lifeline.recv(2000).decode("utf-8", "replace")
+                self._lifeline.close()
+                self._lifeline = None
+        self._ended = time.monotonic()
         self._done.set()
 
     def _keep_limits(self) -> None:
