@@ -1,7 +1,7 @@
 """``make up-01``, ``make down``, ``make status``: a lab's services on the standard ports, to play with.
 
-A keeper process holds the pod. While it lives the services do; when it ends, however it ends, so do they. What the
-pod's models are is kept in ``.pods/`` until ``down``.
+A keeper process holds the pod. While it lives the services do; when it ends, however it ends, so do they. The pod's
+``/submission`` is the student's own folder, and its ``/models`` the folder ``models`` in it: what changes there is served.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ def keep(lab: Lab, submission: Path) -> int:
         with (state / "says").open("a", encoding="utf-8") as stream:
             stream.write(sentence + "\n")
 
-    with LocalPod(state / "pod", submission=submission) as pod:
+    elsewhere = {"/submission": submission, "/models": submission / "models"}
+    with LocalPod(state / "pod", elsewhere=elsewhere) as pod:
         try:
             addresses = importlib.import_module(f"{lab.checks}.play").start(pod, say)
             made = state / ".ready.json"

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,7 +86,7 @@ class Checks:
     def __init__(self, job: Job, wire: Wire, context: Context, traits: ModuleType) -> None:
         self.job, self.wire, self.context = job, wire, context
         self._slow: frozenset[str] = traits.SLOW
-        self._exclusive: frozenset[str] = traits.EXCLUSIVE
+        self._exclusive: dict[str, str] = traits.EXCLUSIVE
         self._verdicts: dict[str, Verdict] = {}
         self._items: dict[str, pytest.Item] = {}
         self.collection_errors: list[str] = []
@@ -134,8 +135,9 @@ class Checks:
         def run() -> None:
             self._run(item.obj, names, box, setup.excinfo)  # type: ignore[attr-defined]
 
-        fixtures = frozenset(getattr(item, "fixturenames", ()))
-        return Task(_check(item).name, frozenset(_check(item).needs), fixtures & self._exclusive, run)
+        fixtures = getattr(item, "fixturenames", ())
+        uses = frozenset(self._exclusive[name] for name in fixtures if name in self._exclusive)
+        return Task(_check(item).name, frozenset(_check(item).needs), uses, run)
 
     def _when(self, task: Task) -> tuple[bool, bool]:
         """What waits for something slow comes late; what leaves disorder behind comes last."""

@@ -121,10 +121,11 @@ def measure(name: str, command: list[str], url: str, starts: int, seconds: int, 
                     key = f"{rows} row{'s' if rows > 1 else ''}, {clients} client{'s' if clients > 1 else ''}"
                     figures[key] = seen.rate
                     print(
-                        f"  {name:9} {key:18} {seen.rate:8.0f} requests/s   p50 {seen.p50:7.2f} ms   p99 {seen.p99:7.2f} ms"
-                        f"   {seen.failures} failed"
+                        f"  {name:9} {key:18} {seen.rate:8.0f} requests/s   p50 {seen.p50:7.2f} ms"
+                        f"   p99 {seen.p99:7.2f} ms   {seen.failures} failed"
                     )
             figures["resident"] = process.memory_info().rss / 1e6
+            figures["own"] = process.memory_full_info().uss / 1e6
     figures["start"] = min(times)
     print(
         f"  {name:9} start to first answer {min(times):.2f} s (best of {starts}), resident {figures['resident']:.0f} MB"
@@ -166,6 +167,7 @@ def main() -> None:
             aim = "   (aim: 3)" if key.startswith("1 row") else ""
             print(f"  {key:20} {embedded[key] / app[key]:5.1f} times the throughput{aim}")
         print(f"  resident             {embedded['resident'] / app['resident']:5.2f} of the memory    (aim: below 0.5)")
+        print(f"  its own memory       {embedded['own'] / app['own']:5.2f} (without pages of files)")
         print("against the real server's figures on a machine of this kind")
         print(
             f"  start {embedded['start']:.2f} s to {REAL['start']} s; 8 clients {embedded['1 row, 8 clients']:.0f} to"

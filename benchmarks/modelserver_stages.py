@@ -14,6 +14,7 @@ from collections.abc import Callable
 from autograder.modelserver import jsonin, jsonout
 from autograder.modelserver.capi import TensorFlow
 from autograder.modelserver.http import Head, HttpServer, Response
+from autograder.modelserver.jsonexact import PredictInput
 from autograder.modelserver.servable import Servable
 from autograder.modelserver.session import RunMode, SessionConfig
 
@@ -45,14 +46,15 @@ def main() -> None:
     """Prints a line for each size of request."""
     servable = Servable(TensorFlow(), "m", 1, sys.argv[1], ["serve"], SessionConfig())
     signature = servable.signature("")
+    modes = {inline: RunMode(inline=inline) for inline in (True, False)}
     for rows in (1, 64):
         body = json.dumps({"instances": [ROW] * rows}).encode()
         raw = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         request = jsonin.predict_input(body, lambda _: signature.inputs)
         answer: dict[str, Response] = {}
 
-        def session(inline: bool, request: jsonin.PredictInput = request) -> dict[str, jsonout.Tensor]:
-            return servable.run(signature, request.tensors, signature.outputs, RunMode(inline=inline))
+        def session(inline: bool, request: PredictInput = request) -> dict[str, jsonout.Tensor]:
+            return servable.run(signature, request.tensors, signature.outputs, modes[inline])
 
         outputs = session(True)
         answer["is"] = Response(200, jsonout.predictions(outputs))
@@ -72,13 +74,15 @@ def main() -> None:
         total = sum(stages.values())
         parts = "   ".join(f"{name} {micros:6.1f} ({micros / total:4.0%})" for name, micros in stages.items())
         print(
-            f"  {rows:2} row{'s' if rows > 1 else ' '}  {parts}   together {total:6.1f} µs; session in the pool {pooled:6.1f} µs"
+            f"  {rows:2} row{'s' if rows > 1 else ' '}  {parts}   together {total:6.1f} µs;"
+            f" session in the pool {pooled:6.1f} µs"
         )
     print(
-        "  What limits it: one thread holds Python's lock for all but the session, so a second core serves the clients\n"
-        "  and the kernel only. For one row HTTP, JSON and the session weigh alike; with more rows it is the printing of\n"
-        "  floats, each of which is printed twice to find the shorter text. A run in the pool (loops, large inputs, batching)\n"
-        "  costs two more thread switches but holds the lock only before and after TensorFlow's work."
+        "  What limits it: one thread holds Python's lock for everything but the session, so a second core serves the\n"
+        "  clients and the kernel only. For one row it is the session, then JSON (half in, half out); with more rows the\n"
+        "  printing of floats, each printed with six and with nine digits to find the shorter text that reads back.\n"
+        "  A run in the pool (loops, large inputs, batching) costs two more thread switches, and other threads' Python\n"
+        "  has to wait for the lock at its beginning and end only."
     )
     sys.stdout.flush()
     os._exit(0)

@@ -37,7 +37,7 @@ class Load:
         body: bytes,
         recognise: Callable[[int, bytes], tuple[str, bool]],
         *,
-        connections: int = 4,
+        connections: int = 2,
     ) -> None:
         self._url, self._body, self._recognise, self._connections = url, body, recognise, connections
         self._stop = threading.Event()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import invalid_argument
-from .jsonin import base64_value, is_base64, request_object, type_name
-from .jsonvalue import MISSING, Members, parse, pretty
+from .jsonexact import base64_value, is_base64, request_object, type_name
+from .jsontext import pretty
+from .jsonvalue import MISSING, Members, parse
 from .protos import Example, Input
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}

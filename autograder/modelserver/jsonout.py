@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any, Final
 
 from .errors import invalid_argument
-from .jsonvalue import quoted
+from .jsontext import quoted
 from .tensor import (
     BOOL,
     DOUBLE,

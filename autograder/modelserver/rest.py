@@ -21,8 +21,9 @@ from .errors import HTTP_STATUS, StatusError, invalid_argument
 from .examples import examples_input
 from .http import Head, Response, error_page
 from .inference import Inference, example_signature, input_size
-from .jsonin import PredictInput, predict_input
-from .jsonvalue import error_document, quoted
+from .jsonexact import PredictInput
+from .jsonin import predict_input
+from .jsontext import error_document, quoted
 from .manager import Manager, State
 from .metrics import Metrics
 from .protos import SignatureDefMap
@@ -166,7 +167,7 @@ class RestApi:
         for status in self._manager.statuses(target.model, target.version):
             code, message = (status.error.code.name, status.error.message) if status.error else ("OK", "")
             entries.append(
-                f'  {{\n   "version": "{status.version}",\n   "state": "{_STATE_NAMES[status.state]}",\n   "status": {{\n'
+                f'  {{\n   "version": "{status.version}",\n   "state": "{status.state.name}",\n   "status": {{\n'
                 f'    "error_code": "{code}",\n    "error_message": {quoted(message)}\n   }}\n  }}'
             )
         versions = ",\n".join(entries)

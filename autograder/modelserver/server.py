@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,12 +19,13 @@ from typing import Any, Final
 
 from . import TFSERVING_VERSION, config, logs, protos
 from .batching import BatchScheduler, check_parameters
-from .capi import TensorFlow, library_version
+from .capi import TensorFlow, library_version, release_memory
 from .config import BatchingParameters, ModelConfig, Monitoring
 from .errors import Code, StatusError, invalid_argument
 from .flags import Flags
 from .http import HttpServer
 from .inference import Inference
+from .listening import has_ipv6, listen
 from .manager import Manager
 from .metrics import Metrics
 from .rest import RestApi
@@ -199,6 +200,8 @@ class Server:
         if self._batching is not None and self._scheduler is None:
             self._scheduler = BatchScheduler(self._batching, self.metrics)
         self._storage.watch(configs)
+        # While TensorFlow loads the models, in threads of its own, Python has time for a slow import.
+        importlib.import_module(f"{__package__}.grpc_server")
         self.manager.wait_until_available([entry.name for entry in configs])
         self.manager.set_labels(labels)
         logs.absl_log("I", "server_core.cc:537", "Finished adding/updating models")
@@ -254,6 +257,7 @@ class Server:
     def _start(self) -> None:
         self._tensorflow = TensorFlow()
         self.reload(self._config)
+        release_memory()
 
     async def _serve(self) -> int:
         loop = asyncio.get_running_loop()
@@ -272,7 +276,7 @@ class Server:
         return 0
 
     def _open_grpc(self, stack: contextlib.AsyncExitStack) -> None:
-        from .grpc_server import GrpcServer  # slow to import: after the models have loaded
+        from .grpc_server import GrpcServer  # imported while the models loaded
 
         flags = self._flags
         grpc_server = GrpcServer(
@@ -284,7 +288,7 @@ class Server:
         )  # fmt: skip
         port, path = flags.number("port"), flags.text("grpc_socket_path")
         if port:
-            grpc_server.open(f"[::]:{port}" if socket.has_ipv6 and _has_ipv6() else f"0.0.0.0:{port}")
+            grpc_server.open(f"[::]:{port}" if has_ipv6() else f"0.0.0.0:{port}")
         if path:
             grpc_server.open(f"unix:{path}")
         grpc_server.start()
@@ -328,7 +332,7 @@ class Server:
             cors=self._flags.on("rest_api_enable_cors_support"),
             always_pool=self._batching is not None,
         )  # fmt: skip
-        listener = _listen(port & 0xFFFF)
+        listener = listen(port & 0xFFFF)
         if listener is None:
             logs.net_log("evhttp_server.cc : 234", f"Couldn't bind to port {port}")
             logs.net_log("evhttp_server.cc : 66", "Server has not been terminated. Force termination now.")
@@ -346,38 +350,6 @@ class Server:
             api.close()
 
         stack.push_async_callback(close)
-
-
-def _has_ipv6() -> bool:
-    """Whether this machine can listen on IPv6 (in a sandbox there may be none)."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-def _listen(port: int) -> socket.socket | None:
-    """A listening socket on every address, IPv6 included where there is IPv6; None if the port is taken."""
-    for family, address in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
-        try:
-            listener = socket.socket(family, socket.SOCK_STREAM)
-        except OSError:
-            continue
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            listener.bind((address, port))
-            listener.listen(128)
-        except OSError as error:
-            listener.close()
-            if error.errno in (97, 99):  # no IPv6 here
-                continue
-            return None
-        return listener
-    return None
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .capi import TensorFlow, TFOutput, bytes_buffer, release_memory
-from .errors import Code, StatusError, not_found
+from .errors import not_found
 from .protos import ConfigProto, MetaGraphDef, RunOptions
 from .tensor import Tensor, tensor_from_library
 
@@ -28,8 +28,6 @@ _DATA_DEPENDENT: Final = (
     "Take",
 )
 """Parts of the names of operations whose time depends on values, or which may wait for others."""
-
-_NULL: Final = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +182,3 @@ def _is_data_dependent(graph: Any) -> bool:
     for function in graph.library.function:
         operations.update(node.op for node in function.node_def)
     return any(part in operation for operation in operations for part in _DATA_DEPENDENT)
-
-
-def unsupported(message: str) -> StatusError:
-    """A request that is understood and not served."""
-    return StatusError(Code.UNIMPLEMENTED, message)

@@ -22,8 +22,8 @@ def pod_folder() -> Iterator[Path]:
     Raises:
         MachineError: no folder could be made.
     """
-    top = Path(tempfile.gettempdir()) / f"model-deployment-{os.getuid()}"
     try:
+        top = Path(tempfile.gettempdir()) / f"model-deployment-{os.getuid()}"
         with _locked(top):
             _sweep(top)
             folder = Path(tempfile.mkdtemp(prefix="pod-", dir=top))
@@ -39,7 +39,7 @@ def pod_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         folder.with_suffix(".lock").unlink(missing_ok=True)
         os.close(lock)
         with contextlib.suppress(OSError), _locked(top):
@@ -67,12 +67,27 @@ def _locked(top: Path) -> Iterator[None]:
 
 
 def _sweep(top: Path) -> None:
-    for lock_file in top.glob("pod-*.lock"):
+    for folder in {path.with_suffix("") for path in top.glob("pod-*")}:
+        lock_file = folder.with_suffix(".lock")
         with contextlib.suppress(OSError):
-            lock = os.open(lock_file, os.O_RDWR)
+            lock = os.open(lock_file, os.O_CREAT | os.O_RDWR, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(lock_file.with_suffix(""), ignore_errors=True)
+                _remove(folder)
                 lock_file.unlink(missing_ok=True)
             finally:
                 os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder, whatever permissions a program has taken away in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        return
+    for top, folders, _ in os.walk(folder):
+        for name in folders:
+            path = Path(top) / name
+            if not path.is_symlink():
+                with contextlib.suppress(OSError):
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)

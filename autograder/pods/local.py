@@ -17,9 +17,12 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+
+import psutil
 
 from autograder.errors import GraderError
 from autograder.pods import rootfs
@@ -73,6 +76,7 @@ class Walls:
 
 
 NO_WALLS = Walls(namespaces=False, user=None)
+NOWHERE: Mapping[str, Path] = MappingProxyType({})
 
 
 def walls() -> Walls:
@@ -146,23 +150,23 @@ class LocalPod(Pod):
 
     runtime = "local"
 
-    def __init__(self, folder: Path, walls: Walls = NO_WALLS, submission: Path | None = None) -> None:
+    def __init__(self, folder: Path, walls: Walls = NO_WALLS, elsewhere: Mapping[str, Path] = NOWHERE) -> None:
         """
         Args:
             folder: an existing folder for the pod's files.
             walls: what ``enter`` put around this process.
-            submission: a folder that is the submission itself, instead of an empty one for a copy of it.
+            elsewhere: top folders of the pod that are folders of this machine (without walls only).
         """
         self.folder, self.walls = folder, walls
         self.isolation = walls.sentences()
-        self._submission = submission
+        self._elsewhere = elsewhere
         self._running: list[Process] = []
         try:
             if walls.namespaces:
                 rootfs.build(folder, user=walls.user or 0, packages=SHOWN)
             else:
-                for name in ("submission", "models", "course", "tmp"):
-                    (folder / name).mkdir(parents=True, exist_ok=True)
+                for name in ("/submission", "/models", "/course", "/tmp"):
+                    self.outside(name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise GraderError(
                 f"The pod's files could not be made: {error}.",
@@ -194,6 +198,8 @@ class LocalPod(Pod):
             "drop": True,
             "limits": program.limits.rlimits(),
         }
+        if self.walls.user is None:
+            spec["limits"]["nproc"] += _threads_of(os.getuid())  # the limit is for the program's own
         try:
             process = Process(program, Child(spec))
         except OSError as error:
@@ -207,9 +213,8 @@ class LocalPod(Pod):
 
     def outside(self, path: str) -> Path:
         assert path.startswith("/"), path
-        if self._submission is not None and (path == "/submission" or path.startswith("/submission/")):
-            return self._submission / path.removeprefix("/submission").lstrip("/")
-        return self.folder / path[1:]
+        top, _, rest = path[1:].partition("/")
+        return self._elsewhere.get("/" + top, self.folder / top) / rest
 
     def grant(self, path: str) -> None:
         user = self.walls.user
@@ -286,3 +291,13 @@ class LocalSession:
         for descriptor in (self._read, self._write):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+def _threads_of(user: int) -> int:
+    """How many processes and threads somebody has; the kernel counts all of them against a limit."""
+    count = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.uids().real == user:
+                count += process.num_threads()
+    return count

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import selectors
+import socket
 import subprocess
 import sys
 import threading
@@ -55,12 +56,12 @@ class Handle(Protocol):
 
     Attributes:
         streams: the grader's ends of its standard input, output and error.
-        lifeline: the grader's end of its lifeline: a descriptor whose closing ends everything.
+        lifeline: the grader's end of its lifeline, whose closing ends everything; it says why nothing could start.
         lost: why nobody can say any more how it ended; empty as long as somebody can.
     """
 
     streams: tuple[IO[bytes], IO[bytes], IO[bytes]]
-    lifeline: int
+    lifeline: socket.socket
     lost: str
 
     def poll(self) -> int | None:
@@ -85,27 +86,28 @@ class Child:
     lost = ""
 
     def __init__(self, spec: Spec) -> None:
-        theirs, self.lifeline = os.pipe()
+        theirs, self.lifeline = socket.socketpair()
         try:
             self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": theirs})],
+                [sys.executable, "-I", "-S", str(SANDBOX), json.dumps(spec | {"lifeline": theirs.fileno()})],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                pass_fds=(theirs,),
+                pass_fds=(theirs.fileno(),),
                 env={},
                 start_new_session=True,
             )
         except BaseException:
-            os.close(self.lifeline)
+            self.lifeline.close()
             raise
         finally:
-            os.close(theirs)
+            theirs.close()
         streams = (self._popen.stdin, self._popen.stdout, self._popen.stderr)
         self.streams = cast("tuple[IO[bytes], IO[bytes], IO[bytes]]", streams)
 
     def poll(self) -> int | None:
-        return self._popen.poll()
+        status = self._popen.poll()
+        return 128 - status if status is not None and status < 0 else status
 
     def wait(self, seconds: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -134,13 +136,14 @@ class Process:
         """Attends to a sandbox that was just started."""
         self.program = program
         self.stopped = ""
-        self._began = time.monotonic()
+        self._began = self._ended = time.monotonic()
+        self._not_started = ""
         self._done = threading.Event()
         self._out, self._err = Capture(), Capture()
         self._lock = threading.Lock()
         self._next_look = 0.0
         self._handle = handle
-        self._lifeline = handle.lifeline
+        self._lifeline: socket.socket | None = handle.lifeline
         self._thread = threading.Thread(target=self._attend, name=f"attend {program.argv[0]}", daemon=True)
         self._thread.start()
 
@@ -154,7 +157,7 @@ class Process:
             return (self._out.bytes() + self._err.bytes()).decode("utf-8", "replace")
 
     def wait(self, seconds: float | None = None) -> Finished | None:
-        """Waits for its end, ``seconds`` at most; ``None`` if it is still running then."""
+        """Waits for its end, ``seconds`` at most; ``None`` if it is still running then. Raises as ``finished`` does."""
         if not self._done.wait(seconds):
             return None
         return self.finished()
@@ -166,15 +169,17 @@ class Process:
     def kill(self, why: str = "") -> None:
         """Ends it and all that it started, at once; returns when nothing of it is left."""
         with self._lock:
-            if self._lifeline >= 0:
+            if self._lifeline is not None:
                 self.stopped = self.stopped or why
-                os.close(self._lifeline)
-                self._lifeline = -1
+                self._lifeline.close()
+                self._lifeline = None
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def finished(self) -> Finished:
-        """How it ended; to be asked when it has. Raises GraderError when nobody knows."""
+        """How it ended; to be asked when it has. Raises GraderError when it could not be started, or nobody knows."""
+        if self._not_started:
+            raise GraderError(f"A program could not be started: {self._not_started}.")
         exit_code = self._handle.poll()
         if exit_code is None:
             raise GraderError(f"What runs the student's programs is gone: {self._handle.lost or 'it says nothing'}.")
@@ -184,7 +189,7 @@ class Process:
             stdout=self._out.bytes(),
             stderr=self._err.bytes(),
             stopped=self.stopped,
-            seconds=time.monotonic() - self._began,
+            seconds=self._ended - self._began,
         )
 
     def _attend(self) -> None:
@@ -218,21 +223,25 @@ class Process:
                     else:
                         selector.unregister(stream)
                 self._keep_limits()
-                if self._ended() and not selector.select(0):
+                if self._over() and not selector.select(0):
                     break
-        while not self._ended():
+        while not self._over():
             self._keep_limits()
             self._handle.wait(LOOK)
         for stream in streams:
             stream.close()
         self._handle.close()
         with self._lock:
-            if self._lifeline >= 0:
-                os.close(self._lifeline)
-                self._lifeline = -1
+            if self._lifeline is not None:
+                self._lifeline.setblocking(False)
+                with contextlib.suppress(OSError):
+                    self._not_started = self._lifeline.recv(2000).decode("utf-8", "replace")
+                self._lifeline.close()
+                self._lifeline = None
+        self._ended = time.monotonic()
         self._done.set()
 
-    def _ended(self) -> bool:
+    def _over(self) -> bool:
         return self._handle.poll() is not None or bool(self._handle.lost)
 
     def _keep_limits(self) -> None:

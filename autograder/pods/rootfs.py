@@ -39,17 +39,18 @@ def build(root: Path, *, user: int, packages: list[Path]) -> None:
             (root / name[1:]).symlink_to(original.readlink())
         elif original.is_dir():
             show(original, root)
-    for path in [Path(sys.prefix), Path(sys.base_prefix), *packages]:
-        if not (root / str(path)[1:]).exists():
-            show(path, root)
     _etc(root / "etc", user)
     _dev(root / "dev")
     (root / "proc").mkdir()
+    # Before the course itself is shown: it may lie below one of them, as after `git clone … /tmp/course`.
     for name, size in WRITABLE.items():
         folder = root / name[1:]
         folder.mkdir(parents=True, exist_ok=True)
         mode = "1777" if name in ("/tmp", "/dev/shm") else "755"
         mount("tmpfs", str(folder), "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},nr_inodes=20000,mode={mode}")
+    for path in [Path(sys.prefix), Path(sys.base_prefix), *packages]:
+        if not (root / str(path)[1:]).exists():
+            show(path, root)
     # From here on the grader itself can write nothing but the pod's folders, whatever a submission tempts it to.
     with contextlib.suppress(OSError):
         _read_only(Path("/"))

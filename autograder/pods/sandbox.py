@@ -13,7 +13,9 @@ and ends them itself.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +26,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from typing import Any, NoReturn, TypedDict
 
 CLONE_FLAGS = {
@@ -128,11 +131,20 @@ def give_up_privileges(user: int | None) -> None:
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
+def fail(spec: Spec, why: str) -> NoReturn:
+    """Ends a process that can't start its program. The starter hears it on the lifeline, which no program can reach."""
+    os.write(2, f"sandbox: {why}\n".encode())
+    with contextlib.suppress(OSError):
+        os.write(spec["lifeline"], why.encode())
+    os._exit(START_FAILED)
+
+
 def become(spec: Spec) -> NoReturn:
     """The last step: limits, privileges, and the program takes this process over."""
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.chdir(spec["cwd"])
         for name, value in spec["limits"].items():
             kind = getattr(resource, f"RLIMIT_{name.upper()}", None)
@@ -143,11 +155,15 @@ def become(spec: Spec) -> NoReturn:
             resource.setrlimit(kind, (bound, bound))
         if spec["drop"]:
             give_up_privileges(spec["user"])
+        if LINUX:  # last: becoming another user forgets it
+            call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.umask(0o022)
         os.execvpe(spec["argv"][0], spec["argv"], os.environ if spec["env"] is None else spec["env"])
     except OSError as error:
-        os.write(2, f"sandbox: {spec['argv'][0]}: {error}\n".encode())
-        os._exit(START_FAILED)
+        if error.errno == errno.EAGAIN:  # too many processes of its own user: nobody's fault but its own
+            os.write(2, f"{spec['argv'][0]}: {error.strerror}\n".encode())
+            os._exit(START_FAILED)
+        fail(spec, f"{spec['argv'][0]}: {error}")
 
 
 def code(status: int) -> int:
@@ -159,7 +175,6 @@ def code(status: int) -> int:
 def init(spec: Spec) -> NoReturn:
     """Number 1 of the new process namespace: starts the program, collects orphans, ends with it."""
     call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    os.close(spec["lifeline"])
     os.setsid()
     if spec["root"] is not None:
         mount("proc", spec["root"] + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -171,8 +186,9 @@ def init(spec: Spec) -> NoReturn:
     if child == 0:
         become(spec)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # The program alone keeps the pipes: their end is then its end, not ours.
-    for descriptor in (0, 1, 2):
+    for descriptor in (0, 1, 2, spec["lifeline"]):
         os.close(descriptor)
     while True:
         pid, status = os.wait()
@@ -209,16 +225,15 @@ def end_everything(child: int, own_namespace: bool) -> None:
     if own_namespace:
         os.kill(child, signal.SIGKILL)
         return
-    for _ in range(100):  # a fork bomb is faster than one sweep
-        remaining = descendants()
-        if not remaining:
-            return
+    deadline = time.monotonic() + 30  # a fork bomb is faster than one sweep, and much memory takes time to go
+    while (remaining := descendants()) and time.monotonic() < deadline:
         for pid in remaining:
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 continue
         reap(child)
+        time.sleep(0.001)
 
 
 def reap(child: int) -> int | None:
@@ -245,6 +260,7 @@ def watch(child: int, lifeline: int, own_namespace: bool) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     killed = False
     while True:
         ended = reap(child)
@@ -268,6 +284,7 @@ def watch(child: int, lifeline: int, own_namespace: bool) -> int:
 def main() -> int:
     spec: Spec = json.loads(sys.argv[1])
     own_namespace = "pid" in spec["namespaces"]
+    os.set_inheritable(spec["lifeline"], False)
     if LINUX and spec["drop"]:
         first_to_go()
     try:
@@ -276,22 +293,20 @@ def main() -> int:
         if spec["loopback"]:
             loopback_up()
     except OSError as error:
-        print(f"sandbox: {error}", file=sys.stderr)
-        return START_FAILED
+        fail(spec, str(error))
     if LINUX and not own_namespace:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # the program may be of the same user: it can't trace or read this one
-    child = os.fork()
-    if child == 0:
-        try:
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # until somebody passes it on
+    try:
+        child = os.fork()
+        if child == 0:
             if own_namespace:
                 init(spec)
-            os.close(spec["lifeline"])
             os.setpgid(0, 0)
-        except OSError as error:
-            os.write(2, f"sandbox: {error}\n".encode())
-            os._exit(START_FAILED)
-        become(spec)
+            become(spec)
+    except OSError as error:
+        fail(spec, str(error))
     for descriptor in (0, 1, 2):
         os.close(descriptor)
     return watch(child, spec["lifeline"], own_namespace)

@@ -21,9 +21,9 @@ options=(
   --batching_parameters_file=batching.config
   --enable_model_warmup=true
 
-  # A corrupt version is given up after seconds; by default it would be retried for five minutes.
-  --max_num_load_retries=2
-  --load_retry_interval_micros=1000000
+  # A corrupt version is given up after a second try; by default it would be retried for five minutes.
+  --max_num_load_retries=1
+  --load_retry_interval_micros=500000
 )
 # exec: the server takes this process's place, and so the signals that are meant for it.
 exec tensorflow_model_server "${options[@]}"

@@ -1,7 +1,7 @@
 """The recorded answers of a real TensorFlow Serving 2.20, and how an answer is compared with them.
 
-Bodies are compared as JSON with numbers to 1e-6 relative (a batch of one and of many differ in the last digit in the real
-server too), status and Content-Type exactly, error texts exactly up to what names an internal of the session.
+Bodies are compared as JSON with numbers to 1e-6 relative (a batch of one and of many differ in the last digit in the
+real server too), status and Content-Type exactly, error texts exactly up to what names an internal of the session.
 """
 
 from __future__ import annotations

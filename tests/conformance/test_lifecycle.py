@@ -1,7 +1,7 @@
-"""Versions come and go as in the recorded timelines: the same states in the same order, the same answers after each step.
+"""Versions come and go as in the recorded timelines: the same states in the same order, the same answers after each.
 
-Seconds are not compared. A state that lasts a moment (START, LOADING, UNLOADING) may be seen by one watcher and missed by
-another; what a recording shows must appear here, in its order.
+Seconds are not compared. A state that lasts a moment (START, LOADING, UNLOADING) may be seen by one watcher and missed
+by another; what a recording shows must appear here, in its order.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ _FILES: Final = {
     "/run/s6/ba.config": "max_batch_size { value: 4 }\nallowed_batch_sizes: 2\nallowed_batch_sizes: 3\n",
     "/run/s6/bz.config": "num_batch_threads { value: 0 }\n",
     "/run/s6/b_small.config": "max_batch_size { value: 4 }\n",
-    "/run/s6/two.config": 'model_config_list { config { name: "lin" base_path: "/run/s6/lin" model_platform: "tensorflow" }'
+    "/run/s6/two.config": "model_config_list {"
+    ' config { name: "lin" base_path: "/run/s6/lin" model_platform: "tensorflow" }'
     ' config { name: "cls" base_path: "/run/s6/cls" model_platform: "tensorflow" } }',
 }
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autograder.modelserver import jsonin, jsonout, jsonvalue
+from autograder.modelserver import jsonexact, jsonin, jsonout, jsontext, jsonvalue
 from autograder.modelserver.errors import Code, StatusError
 from autograder.modelserver.inference import Inference
 from autograder.modelserver.metrics import Metrics
@@ -100,7 +100,7 @@ def test_the_quick_and_the_exact_reader_agree(tensor: tuple[str, Any], form: str
     }
     body = json.dumps(documents[form]).encode()
     quick = jsonin.predict_input(body, lambda _: types)
-    exact = jsonin._exact(jsonvalue.parse(body), lambda _: types)
+    exact = jsonexact.exact_input(jsonvalue.parse(body), lambda _: types)
     assert quick.tensors.keys() == exact.tensors.keys()
     mine, theirs = quick.tensors["x"], exact.tensors["x"]
     assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
@@ -132,7 +132,7 @@ def _plain(value: Any) -> Any:
 def test_the_exact_reader_reads_what_json_writes(value: Any, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
     assert _plain(jsonvalue.parse(text.encode("utf-8", "surrogatepass"))) == value
-    assert json.loads(jsonvalue.pretty(jsonvalue.parse(text.encode("utf-8", "surrogatepass")))) == value
+    assert json.loads(jsontext.pretty(jsonvalue.parse(text.encode("utf-8", "surrogatepass")))) == value
 
 
 @settings(deadline=None, max_examples=400)
@@ -151,7 +151,7 @@ def test_any_bytes_are_read_or_refused_in_words(body: bytes) -> None:
         refusal = error
     if refusal is not None:
         assert refusal.code == Code.INVALID_ARGUMENT
-        assert json.loads(jsonvalue.error_document(refusal.message).decode("utf-8", "replace"))["error"]
+        assert json.loads(jsontext.error_document(refusal.message).decode("utf-8", "replace"))["error"]
 
 
 def test_deep_nesting_is_no_danger(multi: Servable) -> None:
@@ -187,8 +187,8 @@ def test_base64_is_taken_with_and_without_padding(data: bytes) -> None:
     import base64
 
     text = base64.b64encode(data).decode()
-    assert jsonin.decode_base64(text) == data
-    assert jsonin.decode_base64(text.rstrip("=")) == data
+    assert jsonexact.decode_base64(text) == data
+    assert jsonexact.decode_base64(text.rstrip("=")) == data
 
 
 def test_strings_are_sent_as_they_are_unless_named_bytes() -> None:

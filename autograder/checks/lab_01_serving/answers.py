@@ -221,7 +221,7 @@ def requests_share_batches(
     hint="A TFRecord file of PredictionLog messages at assets.extra/tf_serving_warmup_requests, inside the version.",
 )
 def warm_up_is_replayed(
-    server: ModelServer,
+    spoilt_server: ModelServer,
     shelves: dict[str, Shelf],
     export: Path,
     served_export: ServedExport,
@@ -234,7 +234,7 @@ def warm_up_is_replayed(
         fail("The export has no assets.extra/tf_serving_warmup_requests.", "Requests to replay.")
     # Your requests are written for your model, which loads with them. A model of another shape can't answer them:
     # a server that replays them refuses it, one that does not replay them serves it.
-    shelf = shelves[MODEL]
+    shelf, server = shelves[MODEL], spoilt_server
     version = shelf.take_number()
     misfit = random_dense(np.random.default_rng(seed), 7, 3, ("something_else", "scores"))
     misfit.save(shelf.staging(version))
@@ -261,6 +261,7 @@ def warm_up_is_replayed(
         saw="The server took no notice of a new version for a minute.",
         expected="It looks at its folders again and again: --file_system_poll_wait_seconds=1.",
     )
+    shelf.remove(version)
     evidence.text("A model that can't answer your warm-up requests", f"{state} {message}")
     if state == "AVAILABLE":
         fail(

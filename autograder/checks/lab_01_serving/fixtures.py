@@ -47,8 +47,8 @@ from autograder.waiting import fail, polling
 
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW = frozenset({"trained", "export", "served_export"})
-# Fixtures that a check has for itself: it changes what others would see.
-EXCLUSIVE = frozenset({"server"})
+# Fixtures that a check has for itself, and what they have in common: it changes what others would see.
+EXCLUSIVE = {"server": "the student's server", "spoilt_server": "the student's server"}
 
 OURS = "model"  # on the course's own server
 TOLERANCE = 1e-5
@@ -95,32 +95,36 @@ def side_by_side() -> Iterator[ThreadPoolExecutor]:
 
 
 class StudentServer:
-    """The server of ``serve.sh``; started again when a check has left it dead."""
+    """The server of ``serve.sh``."""
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
+        self._spoilt = False
         self.server: ModelServer | None = None
 
     def start(self) -> None:
+        """Starts it, if there is a ``serve.sh``; comes back at once."""
         if "serve.sh" in self._programs.intake.files:
             self.server = start_student_server(self._programs.pod)
 
-    def ready(self, *, anew: bool = False) -> ModelServer:
-        """A server that answers. Raises CheckFailed when ``serve.sh`` brings none up."""
+    def first(self) -> ModelServer:
+        """The server that was started at the beginning, answering. Raises CheckFailed when it never does."""
         self._programs.require("serve.sh")
-        if self.server is None or anew or not self.server.running.alive:
-            if self.server is not None and anew:
-                self.server.running.kill()
-            if anew or self.server is None:
-                self.start()
         assert self.server is not None
         wait_started(self.server, MODEL)
         return self.server
 
-    def revived(self) -> ModelServer:
-        """The same for a check that comes after one which may have killed it."""
-        dead = self.server is None or not self.server.running.alive
-        return self.ready(anew=dead)
+    def ready(self, *, spoil: bool = False) -> ModelServer:
+        """A server that answers and that no check has spoilt: the same one while that is possible.
+
+        Args:
+            spoil: the caller will leave it with a version that it tries to load again and again.
+        """
+        if self.server is not None and (self._spoilt or not self.server.running.alive):
+            self.server.running.kill()
+            self.start()
+        self._spoilt = spoil
+        return self.first()
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,13 @@ def _train(programs: Programs, digits: Digits, seed: int) -> Finished | None:
 @pytest.fixture
 def server(started: Started) -> Later[ModelServer]:
     """The student's server, answering."""
-    return Later(started.student.revived)
+    return Later(started.student.ready)
+
+
+@pytest.fixture
+def spoilt_server(started: Started) -> Later[ModelServer]:
+    """The same for a check after which it has to be started again."""
+    return Later(lambda: started.student.ready(spoil=True))
 
 
 @pytest.fixture(scope="session")

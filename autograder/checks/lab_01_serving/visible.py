@@ -101,7 +101,7 @@ def serve_sh_serves(started: Started, shelves: dict[str, Shelf], evidence: Evide
     """The server that `serve.sh` starts reports the model AVAILABLE."""
     student = started.student
     try:
-        server = student.ready()
+        server = student.first()
         server.wait_available(MODEL, min(shelves[MODEL].models))
     finally:
         if student.server is not None:

@@ -121,10 +121,11 @@ class Agent:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         next_look = 0.0
         while True:
-            ears = {job.control.fileno(): job for job in self.jobs.values()}
-            lifelines = {job.lifeline: job for job in self.jobs.values() if not job.killed}
+            ears: dict[int, Job] = {job.control.fileno(): job for job in self.jobs.values()}
+            lifelines: dict[int, Job] = {job.lifeline: job for job in self.jobs.values() if not job.killed}
             pause = LOOK if self.jobs else None
-            ready, _, _ = select.select([self.connection, wake, *ears, *lifelines], [], [], pause)
+            calls = self.connection.fileno()
+            ready, _, _ = select.select([calls, wake, *ears, *lifelines], [], [], pause)
             if wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake, 4096)
@@ -135,7 +136,7 @@ class Agent:
                 elif descriptor in ears:
                     self.hear(ears[descriptor])
             self.collect()
-            if self.connection in ready:
+            if calls in ready:
                 message, descriptors, _, _ = socket.recv_fds(self.connection, LARGEST, 5)
                 if not message:
                     return

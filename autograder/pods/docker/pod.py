@@ -231,21 +231,23 @@ class Remote:
         self.lost = ""
         self._code: int | None = None
         self._memory = 0
-        pipes = [os.pipe() for _ in range(4)]
-        (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err), (theirs_line, self.lifeline) = pipes
+        pipes = [os.pipe() for _ in range(3)]
+        (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
+        self.lifeline, line = socket.socketpair()
         self._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         streams = os.fdopen(ours_in, "wb", 0), os.fdopen(ours_out, "rb", 0), os.fdopen(ours_err, "rb", 0)
         self.streams = cast("tuple[IO[bytes], IO[bytes], IO[bytes]]", streams)
-        theirs = [theirs_in, theirs_out, theirs_err, theirs_line]
+        theirs = [theirs_in, theirs_out, theirs_err]
         try:
-            socket.send_fds(agent, [json.dumps(spec).encode()], [*theirs, control.fileno()])
+            socket.send_fds(agent, [json.dumps(spec).encode()], [*theirs, line.fileno(), control.fileno()])
         except BaseException:
             for stream in streams:
                 stream.close()
-            os.close(self.lifeline)
+            self.lifeline.close()
             self._control.close()
             raise
         finally:
+            line.close()
             control.close()
             for descriptor in theirs:
                 os.close(descriptor)

@@ -1,0 +1,49 @@
+"""Pods to try promises on: one that is kept for tests which leave it as it was, and new ones for those that don't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from autograder.pods import Pod
+
+from .places import PLACES, Grader, Place
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "place" in metafunc.fixturenames:
+        walled_only = metafunc.definition.get_closest_marker("walled") is not None
+        places = [place for place in PLACES if place.walled or not walled_only]
+        metafunc.parametrize("place", places, ids=lambda place: place.name, indirect=True, scope="session")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "walled: a promise of those places alone that have walls")
+
+
+@pytest.fixture(scope="session")
+def place(request: pytest.FixtureRequest) -> Place:
+    found = cast("Place", request.param)
+    found.require()
+    return found
+
+
+@pytest.fixture(scope="session")
+def kept(place: Place) -> Iterator[Grader]:
+    with place.grader() as grader:
+        yield grader
+
+
+@pytest.fixture
+def pod(kept: Grader) -> Pod:
+    """A pod that other tests use too, one after the other."""
+    return kept.pod
+
+
+@pytest.fixture
+def grader(place: Place) -> Iterator[Grader]:
+    """Somebody with a pod that no other test uses."""
+    with place.grader() as found:
+        yield found

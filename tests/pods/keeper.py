@@ -1,0 +1,148 @@
+"""A pod behind walls, driven from outside of them: both ends of a socket.
+
+A local pod with namespaces can only be made inside its outer walls. So ``host`` stands where a grader stands: it makes
+the folder and enters the walls; ``keep`` makes the pod inside, and does to it what the test at the other end says.
+
+    python -P -m pods.keeper host|keep '{"descriptor": 3, …}'
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
+from pathlib import Path
+from typing import Any
+
+from autograder.pods import Finished, LocalPod, Pod, Program, Running, Walls, enter, pod_folder, walls
+
+
+class RemotePod(Pod):
+    """The test's end: a pod whose every method is carried out by the keeper."""
+
+    runtime = "local"
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.isolation = self._ask("isolation")
+
+    def start(self, program: Program) -> Running:
+        return RemoteRunning(self, self._ask("start", program))
+
+    def inside(self, path: str) -> str:
+        return str(self._ask("inside", path))
+
+    def outside(self, path: str) -> Path:
+        return Path(self._ask("outside", path))
+
+    def grant(self, path: str) -> None:
+        self._ask("grant", path)
+
+    def close(self) -> None:
+        self._ask("close")
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int:
+        self._ask("open", path, flags)
+        return recv_handle(self._connection)
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        self._connection.send((name, arguments))
+        answer, error = self._connection.recv()
+        if error is not None:
+            raise error
+        return answer
+
+
+class RemoteRunning:
+    """A program that runs in a remote pod."""
+
+    def __init__(self, pod: RemotePod, number: int) -> None:
+        self._pod, self._number = pod, number
+
+    @property
+    def alive(self) -> bool:
+        return bool(self._do("alive"))
+
+    def log(self) -> str:
+        return str(self._do("log"))
+
+    def wait(self, seconds: float | None = None) -> Finished | None:
+        found = self._do("wait", seconds)
+        assert found is None or isinstance(found, Finished)
+        return found
+
+    def terminate(self) -> None:
+        self._do("terminate")
+
+    def kill(self, why: str = "") -> None:
+        self._do("kill", why)
+
+    def finished(self) -> Finished:
+        found = self._do("finished")
+        assert isinstance(found, Finished)
+        return found
+
+    def _do(self, name: str, *arguments: Any) -> object:
+        return self._pod._ask("running", self._number, name, arguments)
+
+
+class Keeper:
+    """The pod's end: does what it is asked, until nobody is there to ask."""
+
+    def __init__(self, connection: Connection, pod: LocalPod) -> None:
+        self._connection, self._pod = connection, pod
+        self._running: list[Running] = []
+
+    def serve(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                name, arguments = self._connection.recv()
+                handle = None
+                try:
+                    answer = getattr(self, name)(*arguments) if hasattr(self, name) else self._of_pod(name, arguments)
+                    if name == "open":
+                        handle, answer = answer, None
+                except Exception as error:
+                    self._connection.send((None, error))
+                else:
+                    self._connection.send((answer, None))
+                if handle is not None:
+                    send_handle(self._connection, handle, os.getpid())
+                    os.close(handle)
+
+    def _of_pod(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        found = getattr(self._pod, name)
+        return found(*arguments) if callable(found) else found
+
+    def start(self, program: Program) -> int:
+        self._running.append(self._pod.start(program))
+        return len(self._running) - 1
+
+    def running(self, number: int, name: str, arguments: tuple[Any, ...]) -> Any:
+        found = getattr(self._running[number], name)
+        return found(*arguments) if callable(found) else found
+
+
+def host(descriptor: int, namespaces: bool, user: int | None) -> None:
+    """Where a grader stands: a folder, and the walls around what makes the pod in it."""
+    built = walls() if namespaces else Walls(namespaces=False, user=user)
+    with pod_folder() as folder:
+        told = json.dumps({"descriptor": descriptor, "folder": str(folder), "walls": dataclasses.asdict(built)})
+        process, lifeline = enter([sys.executable, "-P", "-m", "pods.keeper", "keep", told], built, (descriptor,))
+        os.close(descriptor)
+        process.wait()
+        os.close(lifeline)
+
+
+def keep(descriptor: int, folder: str, walls: dict[str, Any]) -> None:
+    os.set_inheritable(descriptor, False)
+    with LocalPod(Path(folder), Walls(**walls)) as pod:
+        Keeper(Connection(descriptor), pod).serve()
+
+
+if __name__ == "__main__":
+    {"host": host, "keep": keep}[sys.argv[1]](**json.loads(sys.argv[2]))
