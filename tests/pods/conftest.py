@@ -15,12 +15,14 @@ from .places import PLACES, Grader, Place
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
         walled_only = metafunc.definition.get_closest_marker("walled") is not None
-        places = [place for place in PLACES if place.walled or not walled_only]
+        below = metafunc.definition.get_closest_marker("below_the_grader") is not None
+        places = [p for p in PLACES if (p.walled or not walled_only) and not (p.docker and below)]
         metafunc.parametrize("place", places, ids=lambda place: place.name, indirect=True, scope="session")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "walled: a promise of those places alone that have walls")
+    config.addinivalue_line("markers", "below_the_grader: for pods that are processes below their grader's alone")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 A local pod with namespaces can only be made inside its outer walls. So ``host`` stands where a grader stands: it makes
 the folder and enters the walls; ``keep`` makes the pod inside, and does to it what the test at the other end says.
 
-    python -P -m pods.keeper host|keep '{"descriptor": 3, …}'
+A pod in Docker stands apart likewise: ``docker`` is where a grader stands, and ``-`` the worker inside.
+
+    python -P -m pods.keeper host|keep|docker '{"descriptor": 3, …}'
 """
 
 from __future__ import annotations
@@ -12,13 +14,18 @@ import contextlib
 import dataclasses
 import json
 import os
+import socket
 import sys
+import tempfile
+import threading
+import time
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any
 
 from autograder.pods import Finished, LocalPod, Pod, Program, Running, Walls, enter, pod_folder, walls
+from autograder.pods.docker.pod import DockerPod, lines
 
 
 class RemotePod(Pod):
@@ -93,7 +100,7 @@ class RemoteRunning:
 class Keeper:
     """The pod's end: does what it is asked, until nobody is there to ask."""
 
-    def __init__(self, connection: Connection, pod: LocalPod) -> None:
+    def __init__(self, connection: Connection, pod: Pod) -> None:
         self._connection, self._pod = connection, pod
         self._running: list[Running] = []
 
@@ -144,5 +151,55 @@ def keep(descriptor: int, folder: str, walls: dict[str, Any]) -> None:
         Keeper(Connection(descriptor), pod).serve()
 
 
+SOCKET = "/course/.keeper"
+
+
+def docker(descriptor: int) -> None:
+    """Where a grader stands: a pod in Docker. Gives the test a connection to what runs inside, and stays till its end."""
+    from autograder.pods.docker.runtime import DockerRuntime
+    from autograder.pods.docker.steward import Worker
+
+    os.set_inheritable(descriptor, False)
+    found = DockerRuntime.available(["tfserving"])
+    here = Path(__file__).resolve().parent
+    runtime = DockerRuntime(found.engine, found.images, Worker("pods.keeper", (here,)))
+    test = Connection(descriptor)
+    with contextlib.ExitStack() as stack:
+        with tempfile.TemporaryDirectory() as submission:
+            session = stack.enter_context(runtime.session(Path(submission)))
+        seat = json.dumps({"folder": str(session.seat.folder), "user": session.seat.user})
+        lines = session.lines(seat, time.monotonic() + 600)
+        assert next(lines) == b"open"
+        threading.Thread(target=lambda: list(lines), daemon=True).start()
+        volume = session.engine.client.volumes.get(session._volume("course"))
+        with socket.socket(socket.AF_UNIX) as inside:
+            inside.connect(volume.attrs["Mountpoint"] + "/" + Path(SOCKET).name)
+            send_handle(test, inside.fileno(), os.getppid())
+        with contextlib.suppress(EOFError, OSError):
+            test.recv()
+
+
+def inside() -> None:
+    """The worker in a pod in Docker: opens a socket in one of the pod's folders, for the test to connect to."""
+    told = lines(0)
+    seat = json.loads(next(told))
+
+    def say(line: str) -> None:
+        os.write(1, line.encode() + b"\n")
+
+    with (
+        DockerPod(Path(seat["folder"]), seat["user"], say, told) as pod,
+        socket.socket(socket.AF_UNIX) as server,
+    ):
+        server.bind(str(pod.outside(SOCKET)))
+        server.listen(1)
+        say("open")
+        connection, _ = server.accept()
+        Keeper(Connection(connection.detach()), pod).serve()
+
+
 if __name__ == "__main__":
-    {"host": host, "keep": keep}[sys.argv[1]](**json.loads(sys.argv[2]))
+    if sys.argv[1] == "-":
+        inside()
+    else:
+        {"host": host, "keep": keep, "docker": docker}[sys.argv[1]](**json.loads(sys.argv[2]))

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -40,19 +41,24 @@ class Place:
         name: as it stands in the names of tests.
         walled: it keeps the student's programs apart from the machine's network, files and processes.
         as_root: its grader is root.
+        docker: its pods are containers. The grader's process is not above what runs in them, and the student's
+            programs, which share a container, see each other.
     """
 
     name: str
     walled: bool
     as_root: bool
+    docker: bool = False
 
     def require(self) -> None:
         """Skips the test when this machine can't have it."""
+        if self.docker:
+            require_docker()
         if self.as_root and os.getuid() != 0:
             pytest.skip("not run by root")
         if not self.as_root and os.getuid() == 0 and _python_for_somebody() is None:
             pytest.skip("no Python that an ordinary user may run")
-        if self.walled and not _has_namespaces(self):
+        if self.walled and not self.docker and not _has_namespaces(self):
             pytest.skip("this machine offers no namespaces")
 
     @contextlib.contextmanager
@@ -62,14 +68,20 @@ class Place:
             temporary = str(folder or stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
             Path(temporary).chmod(0o777)
             ours, theirs = socket.socketpair()
-            told = json.dumps({"descriptor": theirs.fileno(), "namespaces": self.walled, "user": None})
-            process = self._run(["-P", "-m", "pods.keeper", "host", told], temporary, theirs.fileno())
+            told: dict[str, object] = {"descriptor": theirs.fileno()}
+            if not self.docker:
+                told |= {"namespaces": self.walled, "user": None}
+            argv = ["-P", "-m", "pods.keeper", "docker" if self.docker else "host", json.dumps(told)]
+            process = self._run(argv, temporary, theirs.fileno())
             theirs.close()
-            connection = Connection(ours.detach())
+            connection = lifeline = Connection(ours.detach())
             try:
+                if self.docker:
+                    connection = Connection(recv_handle(lifeline))
                 yield Grader(process, RemotePod(connection), Path(temporary))
             finally:
                 connection.close()
+                lifeline.close()
                 process.wait(60)
                 assert process.stderr is not None
                 process.stderr.close()
@@ -83,7 +95,13 @@ class Place:
         path = [str(Path(__file__).parents[1]), str(ROOT), str(Path(psutil.__file__).parents[1])]
         return subprocess.Popen(
             [python, *argv],
-            env={"TMPDIR": temporary, "PYTHONPATH": os.pathsep.join(path), "SECRET": SECRET, "PATH": os.defpath},
+            env={
+                "TMPDIR": temporary,
+                "PYTHONPATH": os.pathsep.join(path),
+                "SECRET": SECRET,
+                "PATH": os.defpath,
+                **{name: os.environ[name] for name in ("DOCKER_HOST", "HOME") if name in os.environ and self.docker},
+            },
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=(descriptor,),
@@ -107,7 +125,22 @@ PLACES = (
     Place("walls-root", walled=True, as_root=True),
     Place("walls-user", walled=True, as_root=False),
     Place("no-walls", walled=False, as_root=False),
+    Place("docker", walled=True, as_root=True, docker=True),
 )
+
+
+@functools.cache
+def require_docker() -> None:
+    """Skips the test without an engine that has the images; where ``REQUIRE_DOCKER`` is set, that is a failure."""
+    from autograder.errors import MachineError
+    from autograder.pods.docker.runtime import DockerRuntime
+
+    try:
+        DockerRuntime.available(["tfserving"])
+    except MachineError as error:
+        if os.environ.get("REQUIRE_DOCKER"):
+            raise
+        pytest.skip(f"{error.saw} {error.hint}")
 
 
 @functools.cache

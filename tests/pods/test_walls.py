@@ -47,6 +47,7 @@ def test_what_runs_in_a_pod_has_no_privileges(pod: Pod) -> None:
 
 
 @pytest.mark.walled
+@pytest.mark.below_the_grader
 def test_what_runs_in_a_pod_belongs_to_nobody_on_this_machine(grader: Grader) -> None:
     running = grader.pod.start(shell("exec sleep 60"))
     assert eventually(lambda: any("sleep" in p.name() for p in psutil.Process(grader.process.pid).children(True)))
@@ -88,6 +89,7 @@ def test_the_machines_local_sockets_are_out_of_reach(pod: Pod) -> None:
 
 
 @pytest.mark.walled
+@pytest.mark.below_the_grader
 def test_only_a_programs_own_processes_are_visible(pod: Pod) -> None:
     other = pod.start(shell("exec sleep 60"))
     seen = printed(
@@ -100,6 +102,7 @@ def test_only_a_programs_own_processes_are_visible(pod: Pod) -> None:
 
 
 @pytest.mark.walled
+@pytest.mark.below_the_grader
 def test_no_process_outside_can_be_signalled(grader: Grader) -> None:
     code = (
         "import os, signal\n"

@@ -19,16 +19,16 @@ PROCESSES = 1024
 Volume = Callable[[str], str]
 
 
-def worker(volume: Volume) -> dict[str, Any]:
+def worker(volume: Volume, module: str) -> dict[str, Any]:
     """The grader's own: it reads and gives away the pod's files, whoever owns them, and has no network but its own."""
     return {
-        "command": ["python", "-P", "-m", "autograder.worker", "-"],
+        "command": ["python", "-P", "-m", module, "-"],
         "network_mode": "none",
         "environment": {"PYTHONPATH": "/grader", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp", "LANG": "C.UTF-8"},
         "working_dir": "/grader",
         "user": "0:0",
         "stdin_open": True,
-        "mounts": _mounts(volume, "/pod/", read_only=()),
+        "mounts": _mounts(volume, "/pod/"),
         "cap_drop": ["ALL"],
         "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
         "security_opt": ["no-new-privileges"],
@@ -70,7 +70,7 @@ def _student(volume: Volume, user: int, namespace: str, cores: int, memory: int,
         "network_mode": f"container:{namespace}",
         "user": f"{user}:{user}",
         "read_only": True,
-        "mounts": _mounts(volume, "/", read_only=("course",)),
+        "mounts": _mounts(volume, "/"),
         "shm_size": SHARED_MEMORY,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
@@ -83,10 +83,10 @@ def _student(volume: Volume, user: int, namespace: str, cores: int, memory: int,
     }
 
 
-def _mounts(volume: Volume, below: str, read_only: tuple[str, ...]) -> list[Any]:
+def _mounts(volume: Volume, below: str) -> list[Any]:
     from docker.types import Mount
 
-    return [Mount(below + name, volume(name), read_only=name in read_only, no_copy=True) for name in VOLUMES]
+    return [Mount(below + name, volume(name), no_copy=True) for name in VOLUMES]
 
 
 def _log() -> Any:

@@ -24,7 +24,7 @@ PATH = "/opt/course/bin:/usr/local/bin:/usr/bin:/bin"
 SOCKET = "/course/.agent/socket"
 START_SECONDS = 60.0
 ISOLATION = (
-    "containers of its own: a network without a route out, own processes, a file system to read only",
+    "own network without a route out, own containers with own processes and a file system that can't be written to",
     "another user, without privileges",
     "limits on time, memory, processes, files and output",
 )

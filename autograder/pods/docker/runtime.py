@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autograder.pods.docker.engine import Engine, connect, sweep
 from autograder.pods.docker.pod import ISOLATION
-from autograder.pods.docker.steward import Steward
+from autograder.pods.docker.steward import Steward, Worker
 from autograder.pods.folders import pod_folder
 from autograder.pods.images import Found, find, needed
 from autograder.submission import take_in
@@ -21,8 +21,14 @@ class DockerRuntime:
     name = "docker"
     isolation: tuple[str, ...] = ISOLATION
 
-    def __init__(self, engine: Engine, images: dict[str, Found]) -> None:
-        self.engine, self.images = engine, images
+    def __init__(self, engine: Engine, images: dict[str, Found], worker: Worker | None = None) -> None:
+        """
+        Args:
+            engine: where.
+            images: by name, what the pods are made of.
+            worker: the program that runs inside; the grader's, unless something else is tried there.
+        """
+        self.engine, self.images, self.worker = engine, images, worker or Worker()
         self.versions = {f"{name} image": found.sentence() for name, found in images.items()}
         self.versions["docker"] = f"engine {engine.version}"
 
@@ -38,7 +44,8 @@ class DockerRuntime:
         with pod_folder() as folder, tempfile.TemporaryDirectory(dir=folder) as copy:
             intake = take_in(submission, Path(copy))
             sweep(self.engine)
-            steward = Steward(self.engine, self.images, folder.with_suffix(".lock"), Path(copy), tuple(intake.notes))
+            lock, notes = folder.with_suffix(".lock"), tuple(intake.notes)
+            steward = Steward(self.engine, self.images, lock, Path(copy), notes, self.worker)
             try:
                 steward.open()
                 yield steward

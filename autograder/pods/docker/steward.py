@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,31 @@ ASK = b'{"ask":'
 STDOUT = 1
 
 
+@dataclass(frozen=True)
+class Worker:
+    """The program inside: a module that reads its job from the first line of standard input.
+
+    Attributes:
+        module: its name.
+        beside: folders that are put beside the grader's package.
+    """
+
+    module: str = "autograder.worker"
+    beside: tuple[Path, ...] = ()
+
+
 class Steward:
     """One pod's containers, from their making to their removal: a ``Session``."""
 
-    def __init__(self, engine: Engine, images: dict[str, Found], lock: Path, submission: Path, notes: tuple[str, ...]):
+    def __init__(
+        self,
+        engine: Engine,
+        images: dict[str, Found],
+        lock: Path,
+        submission: Path,
+        notes: tuple[str, ...],
+        worker: Worker,
+    ) -> None:
         """
         Args:
             engine: where.
@@ -43,10 +65,11 @@ class Steward:
             lock: the file whose lock this run holds.
             submission: a copy of the submission that was taken in.
             notes: what is to be said about the taking in.
+            worker: the program that runs inside.
         """
         self.engine, self.images, self.notes = engine, images, notes
         self.labels = labels(lock)
-        self._lock_file, self._submission = lock, submission
+        self._lock_file, self._submission, self._program = lock, submission, worker
         self.user = boxes.FIRST_USER + 2 * secrets.randbelow(boxes.USERS // 2)
         self.seat = Seat("docker", Path(INCOMING), Path("/pod"), True, self.user, 1)
         self._lines: queue.Queue[bytes | None] = queue.Queue()
@@ -74,8 +97,8 @@ class Steward:
                     labels=self.labels,
                 )
         with failures("starting the worker"):
-            self._worker = self._create("python", boxes.worker(self._volume))
-            self._worker.put_archive("/", _course(self._submission))
+            self._worker = self._create("python", boxes.worker(self._volume, self._program.module))
+            self._worker.put_archive("/", _course(self._submission, self._program.beside))
             self._socket = self._attach(self._worker, stdin=True)
             self._worker.start()
         self._tasks.submit(self._listen)
@@ -267,7 +290,7 @@ def _frames(attached: Any) -> Iterator[tuple[int, bytes]]:
     yield from frames_iter(attached, tty=False)
 
 
-def _course(submission: Path) -> bytes:
+def _course(submission: Path, beside: tuple[Path, ...]) -> bytes:
     """The grader's package and the submission, as the worker's container holds them."""
 
     def kept(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -278,6 +301,8 @@ def _course(submission: Path) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         archive.add(PACKAGE, "grader/autograder", filter=kept)
+        for folder in beside:
+            archive.add(folder, f"grader/{folder.name}", filter=_plain)
         archive.add(submission, INCOMING[1:], filter=_plain)
     return content.getvalue()
 
