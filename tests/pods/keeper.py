@@ -155,7 +155,7 @@ SOCKET = "/course/.keeper"
 
 
 def docker(descriptor: int) -> None:
-    """Where a grader stands: a pod in Docker. Gives the test a connection to what runs inside, and stays till its end."""
+    """Where a grader stands: a pod in Docker. Gives the test a connection to what runs inside, and stays to the end."""
     from autograder.pods.docker.runtime import DockerRuntime
     from autograder.pods.docker.steward import Worker
 

@@ -202,6 +202,7 @@ class Agent:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one signal that Python would make number 1 listen to
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     Agent(connect(sys.argv[1])).run()
 

@@ -260,9 +260,9 @@ class Container:
             timer.start()
         for stream, chunk in _frames(output):
             size += len(chunk)
-            if size > start.limits.output:
+            if size > start.limits.output:  # the rest is read all the same: its end waits for that
                 self._end(f"printed more than {start.limits.output // MiB} MiB")
-                break
+                continue
             content = base64.b64encode(chunk)
             told = Tell(id=start.id, out=content) if stream == STDOUT else Tell(id=start.id, err=content)
             steward.tell(told)
@@ -279,8 +279,9 @@ class Container:
                     self._made.kill(signal.name)
 
     def _end(self, why: str) -> None:
-        self._stopped = self._stopped or why
-        self.signal(Signal(id=self._start.id, name="SIGKILL"))
+        if not self._stopped:
+            self._stopped = why
+            self.signal(Signal(id=self._start.id, name="SIGKILL"))
 
 
 def _frames(attached: Any) -> Iterator[tuple[int, bytes]]:
