@@ -19,8 +19,9 @@ from pods.programs import eventually, printed
 from autograder.errors import MachineError
 from autograder.grading import Silent, grade
 from autograder.lab import SOLUTIONS, load_lab
-from autograder.pods import Program, choose
+from autograder.pods import Limits, Program, choose
 from autograder.pods.docker.engine import Engine, connect, sweep
+from autograder.pods.docker.talk import Ask, Start
 from autograder.report import Result, Verdict
 
 LAB = load_lab("lab-01")
@@ -147,6 +148,22 @@ def test_an_engine_that_dies_in_the_middle_costs_no_points(
     assert containers_of(engine, own_folder)
     sweep(engine)
     assert containers_of(engine, own_folder) == []
+
+
+def test_a_service_has_no_deadline_unless_it_is_given_one() -> None:
+    for seconds in (None, 5.0):
+        start = Start(
+            id=1,
+            service="python",
+            argv=("true",),
+            env={},
+            cwd="/",
+            limits=Limits(seconds=seconds),
+            ours=False,
+        )
+        heard = Ask.model_validate_json(Ask(start=start).model_dump_json())
+        assert heard.start is not None
+        assert heard.start.limits.seconds == seconds
 
 
 def test_without_an_engine_docker_says_so_and_auto_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ class DockerPod(Pod):
         return service
 
     def _ask(self, ask: Ask) -> None:
-        self._say('{"ask":' + ask.model_dump_json(exclude_none=True) + "}")
+        self._say('{"ask":' + ask.model_dump_json() + "}")
 
     def _hear(self) -> None:
         """The steward's messages, for as long as there is one."""
@@ -123,8 +123,9 @@ class DockerPod(Pod):
         with self._lock:
             running: list[Running] = [*self._services.values(), *self._programs]
         for program in running:
-            if program.alive:
-                program.kill("was stopped with its pod")
+            with contextlib.suppress(GraderError):  # what is lost is removed with the pod
+                if program.alive:
+                    program.kill("was stopped with its pod")
 
 
 class Service:
@@ -154,6 +155,9 @@ class Service:
 
     @property
     def alive(self) -> bool:
+        """Whether it runs. Raises GraderError when nobody knows: a server that is lost is not one that has ended."""
+        if self._end is not None and self._end.lost:
+            raise GraderError(f"The container of {self.program.argv[0]} failed: {self._end.lost}.")
         return not self._over.is_set()
 
     def log(self) -> str:
