@@ -113,10 +113,11 @@ class BatchScheduler:
             self._metrics.wrapped_runs.add()
             return servable.run(signature, inputs, outputs, mode)
         rows = _rows(inputs)
+        self._metrics.input_batch_size.observe(rows)
         if rows == 0:
+            self._metrics.wrapped_runs.add()
             return servable.run(signature, inputs, outputs, mode)
         task = _Task(inputs, rows, mode)
-        self._metrics.input_batch_size.observe(rows)
         self._enqueue(task, servable, signature)
         task.done.wait()
         if task.error is not None:
@@ -224,6 +225,7 @@ class BatchScheduler:
         self._metrics.processed_batch_size.observe(size)
         # The last to give up decides: no task of the batch is cut off before its own time.
         mode = max((task.mode for task in batch.tasks), key=lambda mode: mode.timeout_ms)
+        self._metrics.wrapped_runs.add()
         outputs = queue.servable.run(queue.signature, inputs, queue.signature.outputs, mode)
         for tensor in outputs.values():
             if not tensor.shape:

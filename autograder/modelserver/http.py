@@ -25,6 +25,7 @@ REASONS: Final = {
     404: "Not Found",
     409: "Conflict",
     413: "Request Entity Too Large",
+    417: "Expectation Failed",
     429: "Client Error",
     499: "Client Error",
     500: "Internal Server Error",
@@ -135,6 +136,8 @@ def _read_framing(head: Head) -> None:
     if not (length.isascii() and length.isdigit()) or int(length) >= 2**63:
         raise _Refused(400)
     head.length = int(length)
+    if head.length and "expect" in headers and not head.expects_continue and head.version == (1, 1):
+        raise _Refused(417)
 
 
 def _unzip(body: bytes) -> bytes:

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 from typing import Any, Final
 
 from .errors import Code, StatusError, invalid_argument
@@ -214,6 +215,8 @@ class _Filler:
         """These values, or those of all `parts` in order, as a tensor of `shape`."""
         dtype = DTYPES[self.number]
         values = list(chain.from_iterable(part.values for part in parts)) if parts else self.values
+        # A name given twice in a row leaves more values than the shape holds; TensorFlow takes the first ones.
+        del values[prod(shape) :]
         if dtype is STRING:
             return Tensor(dtype, shape, values)
         if dtype in NARROW:

@@ -51,6 +51,10 @@ def _buckets(text: str, family: str) -> list[str]:
     return [limit for labels, limit in found if labels == first]
 
 
+def _number(text: str, name: str) -> float:
+    return float(re.findall(rf"^{name}{{}} (\S+)", text, re.MULTILINE)[0])
+
+
 def _traffic(server: Server) -> None:
     """The traffic of the recording, step by step."""
     good = '{"instances": [[1,2,3]]}'
@@ -123,6 +127,8 @@ def test_concurrent_requests_share_batches(world: World, monitored: Callable[...
     count = float(re.findall(rf"^{session}processed_batch_size_count{{}} (\S+)", text, re.MULTILINE)[0])
     total = float(re.findall(rf"^{session}processed_batch_size_sum{{}} (\S+)", text, re.MULTILINE)[0])
     assert total == 25
+    assert _number(text, f"{session}input_batch_size_count") == 26
+    assert _number(text, f"{session}wrapped_run_count") == count + 1, "the request without rows runs alone"
     assert total / count > 1.5, f"{total:.0f} rows in {count:.0f} batches"
 
 
