@@ -77,7 +77,7 @@ def request_object(document: Any) -> tuple[Members, str]:
     Raises:
         StatusError: `document` is no object, or `signature_name` no string.
     """
-    if document is None:
+    if document is MISSING:
         raise invalid_argument("JSON Parse error: The document is empty")
     if not isinstance(document, Members):
         raise invalid_argument(f"JSON Value: {pretty(document)} Is not object")
@@ -92,7 +92,7 @@ def request_object(document: Any) -> tuple[Members, str]:
 
 
 def exact_input(parsed: Any, inputs_of: Callable[[str], InputTypes]) -> PredictInput:
-    """Reads a parsed body (None for an empty one).
+    """Reads a parsed body (MISSING for an empty one).
 
     Args:
         inputs_of: the inputs of the signature named in the request.
