@@ -6,11 +6,12 @@ are run again once, in a new pod.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -143,8 +144,11 @@ class _Run:
         planned: dict[str, Result] = {}
         ended: dict[str, Result] = {}
         finished = False
-        with pod_folder() as folder:
-            for event in self._events(folder):
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(pod_folder())
+            # Closed before the folder goes, also when this is interrupted: first the worker's end, then its files'.
+            events = stack.enter_context(contextlib.closing(self._events(folder)))
+            for event in events:
                 if event.checks is not None:
                     planned = {result.check: result for result in event.checks}
                     self.progress.planned(len(planned))
@@ -172,7 +176,7 @@ class _Run:
             if name not in settled:
                 self.results[name] = result
 
-    def _events(self, folder: Path) -> Iterator[Event]:
+    def _events(self, folder: Path) -> Generator[Event]:
         """Starts the worker and yields what it says, until it ends or its deadline passes."""
         read, write = os.pipe()
         job = Job(

@@ -166,10 +166,15 @@ class Checks:
             function(**arrived(arguments))
 
         excinfo = setup or pytest.CallInfo.from_call(body, "call").excinfo
-        result = self._judge(check, excinfo.value if excinfo else None, box, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        try:
+            result = self._judge(check, excinfo.value if excinfo else None, box, seconds)
+        except Exception as error:  # what was found can't be said: no verdict about the work
+            excinfo = pytest.ExceptionInfo.from_exception(error)
+            result = self._judge(check, error, EvidenceBox(), seconds)
         self._verdicts[check.name] = result.verdict
         if result.verdict is Verdict.ERROR and excinfo is not None:
-            self.wire.send(trace=f"{result.check}\n{excinfo.getrepr(style='short')}")
+            self.wire.send(trace=clean(f"{result.check}\n{excinfo.getrepr(style='short')}"))
         self.wire.send(result=result)
 
     def _judge(self, check: Check, error: BaseException | None, box: EvidenceBox, seconds: float) -> Result:

@@ -98,13 +98,23 @@ class Load:
                 return
             try:
                 async with session.post(self._url, data=self._body, headers=headers) as response:
-                    answer, failed = self._recognise(response.status, await response.content.read(1 << 20))
+                    answer, failed = self._recognise(response.status, await _whole(response.content))
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 answer, failed = what_happened(error), True
                 await asyncio.sleep(0.01)  # a port that nobody listens on would be asked thousands of times
             end = time.monotonic()
             seen = LoadPoint(at=begin - self._began, seconds=end - begin, answer=answer[:200], failed=failed)
             self.points.append(seen)
+
+
+async def _whole(content: aiohttp.StreamReader, most: int = 1 << 20) -> bytes:
+    """An answer's body, which may come in pieces; of a huge one the beginning."""
+    found = bytearray()
+    async for piece in content.iter_any():
+        found += piece
+        if len(found) > most:
+            break
+    return bytes(found[:most])
 
 
 def what_happened(error: Exception) -> str:
