@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import traceback
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -83,6 +84,12 @@ def error_page(status: int) -> Response:
     title = f"{status} {REASONS[status]}"
     body = f"<HTML><HEAD>\n<TITLE>{title}</TITLE>\n</HEAD><BODY>\n<H1>{REASONS[status]}</H1>\n</BODY></HTML>\n"
     return Response(status, body.encode(), (("Content-Type", "text/html"), ("Connection", "close")), close=True)
+
+
+def _our_fault() -> Response:
+    """The answer where this server has a mistake in it, which the log shows."""
+    traceback.print_exc()
+    return error_page(500)
 
 
 def parse_head(head: bytes) -> Head:
@@ -310,7 +317,10 @@ class Connection(asyncio.Protocol):
             del buffer[: after + (2 if buffer[after : after + 2] == b"\r\n" else 1)]
 
     def _answer(self, head: Head, body: bytes) -> None:
-        response = self._server.handler(head, body)
+        try:
+            response = self._server.handler(head, body)
+        except Exception:
+            response = _our_fault()
         if isinstance(response, Response):
             self._send(head, response)
             return
@@ -320,7 +330,10 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(self._server.tasks.discard)
 
     async def _answer_later(self, head: Head, pending: Awaitable[Response]) -> None:
-        response = await pending
+        try:
+            response = await pending
+        except Exception:
+            response = _our_fault()
         self._busy = False
         self._send(head, response)
         self._advance()

@@ -253,6 +253,7 @@ class Manager:
         for attempt in range(self._max_retries + 1):
             if attempt:
                 if entry.unwanted.wait(self._retry_interval):
+                    logs.log("I", f"{_RETRIER}:46", f"Retrying of Loading servable: {entry} was cancelled.")
                     break
                 logs.log("I", f"{_RETRIER}:36", f"Retrying of Loading servable: {entry} retry: {attempt}")
             try:
@@ -269,7 +270,8 @@ class Manager:
                 entry.servable = servable
                 self._set_state(entry, State.AVAILABLE)
             return
-        _log_exhausted("Loading", entry, self._max_retries)
+        else:
+            _log_exhausted("Loading", entry, self._max_retries)
         logs.log("I", f"{_HARNESS}:181", f"Encountered an error for servable version {entry}: {entry.error}")
         logs.log("E", f"{_ASPIRED}:420", f"Servable {entry} cannot be loaded: {entry.error}")
         with self._changed:

@@ -1,8 +1,10 @@
 """Starting any model server by its command, and talking to it over plain sockets.
 
 `MODELSERVER_COMMAND` names the server (default: the embedded one). With `MODELSERVER_URL` the requests of one scenario
-go to a server that is already running; `MODELSERVER_SERVES` says which, by its base path, e.g. `/run/s1/lin`. Base paths below `/models` and `/run` of the
-recordings lie in a folder of the test; flags, configuration files and answers are translated between the two.
+go to a server that is already running; `MODELSERVER_SERVES` says which, by its base path, e.g. `/run/s1/lin`.
+
+Base paths below `/models` and `/run` of the recordings lie in a folder of the test; flags, configuration files and
+answers are translated between the two.
 """
 
 from __future__ import annotations
