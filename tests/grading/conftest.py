@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -138,11 +139,39 @@ def run(*argv: str | Path, out: Path, before: tuple[str, ...] = (), **options: A
     return Ended(ended.returncode, ended.stdout, ended.stderr, out)
 
 
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
 @pytest.fixture(scope="session")
-def reference_run(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder once in a run of the tests, however many processes that run has."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def get(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = base / f"once-{name}"
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "filled").exists():
+                folder.mkdir()
+                fill(folder)
+                (folder / "filled").touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def reference_run(once: Once) -> Ended:
     """The reference, graded by the command that students use."""
-    out = tmp_path_factory.mktemp("out") / "lab-01"
-    return run("grade", "lab-01", SOLUTIONS / "lab-01-serving", "--out", out, out=out)
+
+    def fill(folder: Path) -> None:
+        ended = run("grade", "lab-01", SOLUTIONS / "lab-01-serving", "--out", folder / "out", out=folder / "out")
+        (folder / "ended.json").write_text(json.dumps([ended.exit_code, ended.stdout, ended.stderr]))
+
+    folder = once("reference", fill)
+    return Ended(*json.loads((folder / "ended.json").read_text()), folder / "out")
 
 
 @pytest.fixture(scope="session")
