@@ -7,6 +7,7 @@ server is under it, the answer itself tells which version gave it.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -121,7 +122,7 @@ def what_happened(error: Exception) -> str:
     """A failed request in a student's words."""
     match error:
         case aiohttp.ClientConnectorError():
-            return f"no connection: {error.os_error.strerror or error.os_error}"
+            return f"no connection: {os.strerror(error.os_error.errno) if error.os_error.errno else error.os_error}"
         case aiohttp.ServerDisconnectedError() | ConnectionResetError():
             return "the connection was closed before an answer came"
         case TimeoutError():
