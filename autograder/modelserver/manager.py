@@ -144,15 +144,16 @@ class Manager:
 
         Args:
             labels: version by label by model.
-            allow_new_for_unavailable: a label that does not exist yet may point anywhere.
+            allow_new_for_unavailable: a label that is new, or stays where it is, may point anywhere; one that moves
+                may not.
 
         Raises:
             StatusError: FAILED_PRECONDITION.
         """
         for name, versions in labels.items():
             for label, version in versions.items():
-                is_new = label not in self._labels.get(name, {})
-                if version not in self._serving.get(name, {}) and not (allow_new_for_unavailable and is_new):
+                moves = self._labels.get(name, {}).get(label, version) != version
+                if version not in self._serving.get(name, {}) and (moves or not allow_new_for_unavailable):
                     raise StatusError(
                         Code.FAILED_PRECONDITION,
                         f"Request to assign label to version {version} of model {name}, which is not currently"
