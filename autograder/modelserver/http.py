@@ -9,11 +9,12 @@ distinct one is parsed once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 import traceback
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -182,6 +183,7 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self.stopping = False
         self.tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
 
     def connection(self) -> Connection:
         """The protocol for one new connection."""
@@ -197,13 +199,31 @@ class HttpServer:
             self.heads[raw] = known
         return known
 
-    async def drain(self) -> None:
-        """Closes idle connections and waits until the others have been answered."""
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        self._ended.set()
+
+    def work(self, answer: Coroutine[Any, Any, None]) -> None:
+        """Runs what answers a request later."""
+        task = asyncio.ensure_future(answer)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self._ended.set()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Closes idle connections and waits until the others have been answered, or for so long."""
         self.stopping = True
         for connection in list(self.connections):
             connection.close_if_idle()
-        while self.tasks:
-            await asyncio.wait(set(self.tasks))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                while self.connections or self.tasks:
+                    self._ended.clear()
+                    await self._ended.wait()
 
 
 class Connection(asyncio.Protocol):
@@ -227,7 +247,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the connection is gone."""
         self._transport = None
-        self._server.connections.discard(self)
+        self._server.lost(self)
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came in."""
@@ -236,8 +256,8 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def close_if_idle(self) -> None:
-        """Ends the connection unless an answer is due."""
-        if not self._busy and self._transport is not None:
+        """Ends the connection unless an answer is due or a request's body is on its way."""
+        if not self._busy and self._head is None and self._transport is not None:
             self._transport.close()
 
     def _advance(self) -> None:
@@ -325,9 +345,7 @@ class Connection(asyncio.Protocol):
             self._send(head, response)
             return
         self._busy = True
-        task = asyncio.ensure_future(self._answer_later(head, response))
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        self._server.work(self._answer_later(head, response))
 
     async def _answer_later(self, head: Head, pending: Awaitable[Response]) -> None:
         try:

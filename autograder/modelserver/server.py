@@ -36,7 +36,7 @@ from .tensor import Tensor
 from .warmup import warm_up
 
 _GRACE_SECONDS: Final = 30.0
-"""How long running gRPC calls may take to finish after SIGTERM."""
+"""How long running requests and calls may take to finish after SIGTERM."""
 
 _BUNDLES: Final = "tensorflow_serving/servables/tensorflow/bundle_factory_util.cc"
 _SERVER: Final = "tensorflow_serving/model_servers/server.cc"
@@ -349,7 +349,7 @@ class Server:
 
         async def close() -> None:
             server.close()
-            await http.drain()
+            await http.drain(_GRACE_SECONDS)
             api.close()
 
         stack.push_async_callback(close)

@@ -204,6 +204,20 @@ def test_sigterm_lets_a_running_request_finish(world: World, logs: Iterator[Path
         assert server.process.wait(20) == 0
 
 
+def test_sigterm_waits_for_the_rest_of_a_request(world: World, logs: Iterator[Path]) -> None:
+    with running(world, ["--model_name=lin", "--model_base_path=/run/s6/lin"], next(logs)) as server:
+        head = b"POST /v1/models/lin:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head + b'{"instances": ')
+            # Answered by the same thread, so the half request before it has been read.
+            assert server.ask("GET", "/v1/models/lin").status == 200
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not server.is_open(), "the port is closed")
+            connection.sendall(b"[[1,2,3]]}")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        assert server.process.wait(20) == 0
+
+
 def _is_busy(server: Server) -> bool:
     """Whether the process uses the processor: the request's loop of matrix products."""
     import psutil
