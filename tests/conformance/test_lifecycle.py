@@ -283,7 +283,7 @@ def _follow_configs(server: Server, world: World, file: str, scenario: str, conf
         prefix = f"{scenario}.{step.name}"
         for part in (prefix, f"{scenario}.{step.name.split('_')[0]}"):
             if any(each.scenario == part and each.is_request for each in recordings(file)):
-                wait_until(lambda part=part: _settled(server, file, part), f"the answers of {part}", 10)  # type: ignore[misc]
+                wait_until(lambda part=part: _settled(server, file, part), f"the answers of {part}", 20)  # type: ignore[misc]
                 answers(server, file, part)
 
 

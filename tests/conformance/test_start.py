@@ -98,7 +98,7 @@ def test_a_start_ends_as_recorded(recording: Recording, world: World, logs: Iter
         wait_until(
             lambda: not _missing_lines(recorded, server.log()),
             f"the log has all that was recorded; missing: {_missing_lines(recorded, server.log())}",
-            0.01 if fails else 5,
+            0.01 if fails else 20,
         )
         if not fails:
             assert server.process.poll() is None, "it should go on"
@@ -222,7 +222,7 @@ def _is_busy(server: Server) -> bool:
     """Whether the process uses the processor: the request's loop of matrix products."""
     import psutil
 
-    return bool(psutil.Process(server.process.pid).cpu_percent(0.1) > 50)
+    return bool(psutil.Process(server.process.pid).cpu_percent(0.1) > 8)
 
 
 @pytest.fixture
