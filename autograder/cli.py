@@ -7,15 +7,19 @@ in a way that can't work, 3 when this machine or the grader failed, 130 after Ct
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from autograder.errors import CourseError
 
 RUNTIMES = ("auto", "local", "docker")
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,12 +77,12 @@ def seed(text: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    # A closed terminal and a `kill` end a run the way Ctrl-C does: everything is put away first.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    run: Callable[[argparse.Namespace], int] = arguments.run
     try:
+        arguments = parser().parse_args(argv)
+        # A closed terminal and a `kill` end a run the way Ctrl-C does: everything is put away first.
+        for number in ENDS:
+            signal.signal(number, _interrupt)
+        run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
     except CourseError as error:
         print(f"\n{error.saw}", file=sys.stderr)
@@ -93,10 +97,24 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except Exception as error:
+        print(f"\nThe grader failed, and not your work: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"Try: Run it again; if it happens again, report it with “{_place(error)}”.", file=sys.stderr)
+        return 3
 
 
 def _interrupt(*_: object) -> None:
+    """The first signal has everything put away; a second one ends us at once, and the next run puts it away."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_DFL)
     raise KeyboardInterrupt
+
+
+def _place(error: BaseException) -> str:
+    """Where an exception was raised: the last function of ours, its file and its line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if "autograder" in frame.filename][-1]
+    return f"{Path(last.filename).name}:{last.lineno} {last.name}"
 
 
 def run_grade(arguments: argparse.Namespace) -> int:
@@ -109,6 +127,7 @@ def run_grade(arguments: argparse.Namespace) -> int:
 
     lab = load_lab(arguments.lab)
     out: Path = arguments.out or ROOT / "reports" / lab.id
+    require_room(out)
     log: list[str] = []
     try:
         console = Console()
@@ -125,11 +144,36 @@ def run_grade(arguments: argparse.Namespace) -> int:
             )
     finally:
         if log:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "grader.log").write_text("\n\n".join(log), "utf-8")
-    files = write_reports(report, out)
+            with contextlib.suppress(OSError):  # what is wrong with it, the report's own files will say
+                out.mkdir(parents=True, exist_ok=True)
+                (out / "grader.log").write_text("\n\n".join(log), "utf-8", "replace")
+    try:
+        files = write_reports(report, out)
+    except CourseError:
+        render(report, console, {})  # what was found is not lost with the files
+        raise
     render(report, console, files)
     return 0 if report.graded else 3
+
+
+def require_room(folder: Path) -> None:
+    """Makes the folder of a report and tries to write there, before a minute is spent on grading.
+
+    Raises:
+        MachineError: it can't be written to.
+    """
+    from autograder.errors import MachineError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(bytes(1 << 18))
+    except OSError as error:
+        raise MachineError(
+            f"The report can't be written to {folder}: {error.strerror}.",
+            "A folder that can be written to, on a disk with space left.",
+            "Choose another folder with --out, or make room (`df -h` shows how full each disk is).",
+        ) from error
 
 
 def run_up(arguments: argparse.Namespace) -> int:

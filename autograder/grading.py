@@ -6,8 +6,9 @@ are run again once, in a new pod.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -151,9 +152,10 @@ class _Run:
         planned: dict[str, Result] = {}
         ended: dict[str, Result] = {}
         finished = False
-        with self.place.session(self.submission) as session:
+        with self.place.session(self.submission) as session, contextlib.closing(self._events(session)) as events:
+            # The events are closed before the session is, also when this is interrupted: first the worker's end.
             self._note(*session.notes)
-            for event in self._events(session):
+            for event in events:
                 if event.checks is not None:
                     planned = {result.check: result for result in event.checks}
                     self.progress.planned(len(planned))
@@ -188,11 +190,12 @@ class _Run:
     def _note(self, *notes: str) -> None:
         self.notes += [note for note in notes if note not in self.notes]
 
-    def _events(self, session: Session) -> Iterator[Event]:
+    def _events(self, session: Session) -> Generator[Event]:
         """What the session's worker says, until it ends or its deadline passes."""
         job = Job(lab=self.lab, seat=session.seat, seed=self.seed, visible=self.visible)
-        for line in session.lines(job.model_dump_json(), time.monotonic() + self.lab.deadline):
-            try:
-                yield Event.model_validate_json(line)
-            except ValidationError as error:
-                self.log.append(f"an event that can't be read: {error}")
+        with contextlib.closing(session.lines(job.model_dump_json(), time.monotonic() + self.lab.deadline)) as lines:
+            for line in lines:
+                try:
+                    yield Event.model_validate_json(line)
+                except ValidationError as error:
+                    self.log.append(f"an event that can't be read: {error}")

@@ -1,7 +1,8 @@
 """``make up-01``, ``make down``, ``make status``: a lab's services on the standard ports, to play with.
 
 A keeper process holds the pod. While it lives the services do; when it ends, however it ends, so do they. The pod's
-``/submission`` is the student's own folder, and its ``/models`` the folder ``models`` in it: what changes there is served.
+``/submission`` is the student's own folder, and its ``/models`` the folder ``models`` in it: what changes there is
+served.
 """
 
 from __future__ import annotations
@@ -135,17 +136,23 @@ def _start_keeper(lab: Lab, submission: Path, state: Path) -> None:
 
     try:
         polling(look, seconds=300, saw="", pause=0.05, give_up=lambda: process.poll() is not None)
-    except CourseError:
-        log_end = (state / "keeper.log").read_text("utf-8", "replace")[-1500:]
-        raise GraderError("The services did not start.", "", f"What was said last:\n{log_end}") from None
-    except KeyboardInterrupt:
+    except BaseException as error:
         process.terminate()
         process.wait()
+        log_end = (state / "keeper.log").read_text("utf-8", "replace")[-1500:]
+        if keeper(state) is None:  # otherwise somebody else's `up` was quicker
+            shutil.rmtree(state, ignore_errors=True)
+        if isinstance(error, CourseError):
+            raise GraderError("The services did not start.", "", f"What was said last:\n{log_end}") from None
         raise
 
 
 def _show(lab: Lab, state: Path) -> None:
-    ready = json.loads((state / "ready.json").read_text("utf-8"))
+    try:
+        ready = json.loads((state / "ready.json").read_text("utf-8"))
+    except FileNotFoundError:
+        print(f"{lab.id} is starting.")
+        return
     print(f"{lab.id} is up, with the files of {ready['submission']}:")
     for title, address in ready["addresses"].items():
         print(f"  {title:<22} {address}")

@@ -18,6 +18,7 @@ MAX_FILE = 20 << 20
 MAX_TOTAL = 100 << 20
 MAX_FILES = 2_000
 MAX_DEPTH = 20
+MAX_PATH = 1_000
 IGNORED = {".git", ".ipynb_checkpoints", "__pycache__", ".venv", "venv", "node_modules", ".DS_Store"}
 IGNORED_ON_TOP = {"models", "reports"}  # what a lab's own programs write when they are tried by hand
 
@@ -29,16 +30,20 @@ class Intake:
     Attributes:
         files: the paths that were copied, relative to the submission, with ``/``.
         notes: one sentence for each thing that was left out.
+        total: the bytes that were copied.
+        entries: how many names were looked at, of whatever kind.
     """
 
     files: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     total: int = 0
+    entries: int = 0
 
 
 def examine(folder: Path) -> None:
     """Says at once when a path can't be a submission at all. Raises SubmissionError."""
     try:
+        str(folder).encode("utf-8")
         kind = folder.stat().st_mode
         if not stat.S_ISDIR(kind):
             raise SubmissionError(
@@ -47,13 +52,21 @@ def examine(folder: Path) -> None:
                 f"Unpack it first: `unzip {folder.name}`, then name the folder." if folder.suffix == ".zip" else "",
             )
         with os.scandir(folder) as entries:
-            if not any(entry.name not in IGNORED for entry in entries):
-                raise SubmissionError(f"The folder “{folder}” is empty.", "It holds the files that the lab asks for.")
+            found = [entry for entry in entries if entry.name not in IGNORED]
+        if not found:
+            raise SubmissionError(f"The folder “{folder}” is empty.", "It holds the files that the lab asks for.")
+        for entry in found:
+            if entry.is_file(follow_symlinks=False) and not os.access(entry.path, os.R_OK):
+                raise PermissionError
+    except UnicodeEncodeError:
+        raise SubmissionError(
+            f"The name {str(folder)!a} is not UTF-8.", "A folder with a name that can be written.", "Rename it."
+        ) from None
     except FileNotFoundError:
         raise SubmissionError(f"There is no folder “{folder}”.", "A path to a submission's folder.") from None
     except PermissionError:
         raise SubmissionError(
-            f"The folder “{folder}” can't be read.",
+            f"The folder “{folder}”, or a file in it, can't be read.",
             "You may read what you want to grade.",
             f"Try `chmod -R u+rX {folder}`.",
         ) from None
@@ -104,10 +117,20 @@ def _take_folder(source: int, target: Path, prefix: str, intake: Intake, first: 
         if problem:
             intake.notes.append(f"{path!a} was left out: {problem}.")
             continue
-        if len(intake.files) >= MAX_FILES:
-            intake.notes.append(f"“{path}” and what follows was left out: more than {MAX_FILES:,} files.")
+        if intake.entries >= MAX_FILES:
+            if intake.entries == MAX_FILES:
+                intake.notes.append(f"“{path}” and what follows was left out: more than {MAX_FILES:,} files.")
+            intake.entries += 1
             return
-        kind = os.stat(name, dir_fd=source, follow_symlinks=False).st_mode
+        intake.entries += 1
+        if len(os.fsencode(path)) > MAX_PATH:
+            intake.notes.append(f"“{path[:100]}…” was left out: its name is too long.")
+            continue
+        try:
+            kind = os.stat(name, dir_fd=source, follow_symlinks=False).st_mode
+        except OSError as error:
+            intake.notes.append(f"“{path}” was left out: {error.strerror}.")
+            continue
         if stat.S_ISLNK(kind):
             _take_link(source, name, target, path, intake)
         elif stat.S_ISDIR(kind):

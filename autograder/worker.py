@@ -166,11 +166,17 @@ class Checks:
             function(**arrived(arguments))
 
         excinfo = setup or pytest.CallInfo.from_call(body, "call").excinfo
-        result = self._judge(check, excinfo.value if excinfo else None, box, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        try:
+            result = self._judge(check, excinfo.value if excinfo else None, box, seconds)
+        except Exception as error:  # what was found can't be said: no verdict about the work
+            excinfo = pytest.ExceptionInfo.from_exception(error)
+            result = self._judge(check, error, EvidenceBox(), seconds)
         self._verdicts[check.name] = result.verdict
         if result.verdict is Verdict.ERROR and excinfo is not None:
             # Not pytest's own rendering: it parses source, which Python before 3.11.4 can't do in several threads.
-            self.wire.send(trace="".join([f"{result.check}\n", *traceback.format_exception(excinfo.value)]))
+            told = traceback.format_exception(excinfo.value)
+            self.wire.send(trace=clean("".join([f"{result.check}\n", *told])))
         self.wire.send(result=result)
 
     def _judge(self, check: Check, error: BaseException | None, box: EvidenceBox, seconds: float) -> Result:

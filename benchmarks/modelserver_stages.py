@@ -78,11 +78,11 @@ def main() -> None:
             f" session in the pool {pooled:6.1f} µs"
         )
     print(
-        "  What limits it: one thread holds Python's lock for everything but the session, so a second core serves the\n"
-        "  clients and the kernel only. For one row it is the session, then JSON (half in, half out); with more rows the\n"
-        "  printing of floats, each printed with six and with nine digits to find the shorter text that reads back.\n"
-        "  A run in the pool (loops, large inputs, batching) costs two more thread switches, and other threads' Python\n"
-        "  has to wait for the lock at its beginning and end only."
+        "  What limits it: one thread holds Python's lock for everything but the session, so a second core serves\n"
+        "  the clients and the kernel only. For one row it is the session, then JSON (half in, half out); with more\n"
+        "  rows the printing of floats, with six and with nine digits to find the shorter text that reads back.\n"
+        "  A run in the pool (loops, large inputs, batching) costs two more thread switches, and keeps other threads'\n"
+        "  Python from the lock at its beginning and end only."
     )
     sys.stdout.flush()
     os._exit(0)

@@ -7,6 +7,7 @@ server is under it, the answer itself tells which version gave it.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -98,7 +99,7 @@ class Load:
                 return
             try:
                 async with session.post(self._url, data=self._body, headers=headers) as response:
-                    answer, failed = self._recognise(response.status, await response.content.read(1 << 20))
+                    answer, failed = self._recognise(response.status, await _whole(response.content))
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 answer, failed = what_happened(error), True
                 await asyncio.sleep(0.01)  # a port that nobody listens on would be asked thousands of times
@@ -107,11 +108,21 @@ class Load:
             self.points.append(seen)
 
 
+async def _whole(content: aiohttp.StreamReader, most: int = 1 << 20) -> bytes:
+    """An answer's body, which may come in pieces; of a huge one the beginning."""
+    found = bytearray()
+    async for piece in content.iter_any():
+        found += piece
+        if len(found) > most:
+            break
+    return bytes(found[:most])
+
+
 def what_happened(error: Exception) -> str:
     """A failed request in a student's words."""
     match error:
         case aiohttp.ClientConnectorError():
-            return f"no connection: {error.os_error.strerror or error.os_error}"
+            return f"no connection: {os.strerror(error.os_error.errno) if error.os_error.errno else error.os_error}"
         case aiohttp.ServerDisconnectedError() | ConnectionResetError():
             return "the connection was closed before an answer came"
         case TimeoutError():

@@ -72,7 +72,7 @@ def make_starters(*, check: bool) -> int:
             stale.append(solution.name)
             if not check:
                 shutil.rmtree(lab, ignore_errors=True)
-                shutil.copytree(made, lab)
+                write_starter(solution, lab)  # not a copy of `made`: a temporary folder is its owner's alone
                 print(f"made labs/{lab.name}")
     if check and stale:
         print(f"not current: {', '.join(stale)}; `make labs` makes them anew")

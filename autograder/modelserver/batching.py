@@ -22,6 +22,9 @@ from .session import RunMode
 from .tensor import Tensor
 
 _THREAD_POOL: Final = ""
+_FULL_SECONDS: Final = 0.1
+"""How long a full queue may stay full before a task is refused: threads here take turns with Python's lock, so a queue
+is full for moments in which the real server's would have moved on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,10 +116,11 @@ class BatchScheduler:
             self._metrics.wrapped_runs.add()
             return servable.run(signature, inputs, outputs, mode)
         rows = _rows(inputs)
+        self._metrics.input_batch_size.observe(rows)
         if rows == 0:
+            self._metrics.wrapped_runs.add()
             return servable.run(signature, inputs, outputs, mode)
         task = _Task(inputs, rows, mode)
-        self._metrics.input_batch_size.observe(rows)
         self._enqueue(task, servable, signature)
         task.done.wait()
         if task.error is not None:
@@ -143,23 +147,37 @@ class BatchScheduler:
             queue = self._queues.get(key)
             if queue is None:
                 queue = self._queues[key] = _Queue(servable, signature)
-            batch = queue.batches[-1] if queue.batches else None
-            if batch is None or batch.closed or batch.rows + task.rows > parameters.max_batch_size:
-                if len(queue.batches) >= max(parameters.max_enqueued_batches, 1):
-                    raise StatusError(
-                        Code.UNAVAILABLE,
-                        "The batch scheduling queue to which this task was submitted is full; currently"
-                        f" {len(queue.batches)} batches enqueued and max_enqueued_batches is"
-                        f" {parameters.max_enqueued_batches}",
-                    )
-                if batch is not None:
-                    batch.closed = True
-                batch = _Batch()
-                queue.batches.append(batch)
+            batch = self._room(queue, task)
             batch.tasks.append(task)
             batch.rows += task.rows
             batch.closed = batch.rows >= parameters.max_batch_size
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def _room(self, queue: _Queue, task: _Task) -> _Batch:
+        """The batch that the task goes into. The lock is held.
+
+        Raises:
+            StatusError: UNAVAILABLE, the queue is full.
+        """
+        limit = self._parameters.max_enqueued_batches
+        deadline = time.perf_counter() + _FULL_SECONDS
+        while True:
+            batch = queue.batches[-1] if queue.batches else None
+            if batch is not None and not batch.closed:
+                if batch.rows + task.rows <= self._parameters.max_batch_size:
+                    return batch
+                batch.closed = True
+                self._changed.notify_all()
+            if len(queue.batches) < max(limit, 1):
+                batch = _Batch()
+                queue.batches.append(batch)
+                return batch
+            if not self._changed.wait(max(deadline - time.perf_counter(), 0)):
+                raise StatusError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full; currently"
+                    f" {len(queue.batches)} batches enqueued and max_enqueued_batches is {limit}",
+                )
 
     # The batch threads.
 
@@ -194,6 +212,7 @@ class BatchScheduler:
                     if batch.closed or wait <= 0:
                         batch.closed = True
                         queue.batches.popleft()
+                        self._changed.notify_all()
                         self._next = (self._next + offset + 1) % len(queues)
                         return queue, batch
                     soonest = wait if soonest is None else min(soonest, wait)
@@ -224,6 +243,7 @@ class BatchScheduler:
         self._metrics.processed_batch_size.observe(size)
         # The last to give up decides: no task of the batch is cut off before its own time.
         mode = max((task.mode for task in batch.tasks), key=lambda mode: mode.timeout_ms)
+        self._metrics.wrapped_runs.add()
         outputs = queue.servable.run(queue.signature, inputs, queue.signature.outputs, mode)
         for tensor in outputs.values():
             if not tensor.shape:

@@ -172,7 +172,7 @@ def _model_config(entry: Any) -> ModelConfig:
     elif chosen == "latest":
         policy = VersionPolicy(latest=max(entry.model_version_policy.latest.num_versions, 1))
     return ModelConfig(
-        entry.name, entry.base_path, platform, policy, MappingProxyType(dict(entry.version_labels.items()))
+        entry.name, entry.base_path, platform, policy, MappingProxyType(dict(sorted(entry.version_labels.items())))
     )
 
 

@@ -22,7 +22,7 @@ def examples_input(body: bytes) -> tuple[str, list[bytes]]:
     Raises:
         StatusError: the request is wrong.
     """
-    document, name = request_object(parse(body) if body else None)
+    document, name = request_object(parse(body) if body else MISSING)
     message = Input()
     context = document.find("context")
     if context is not MISSING:

@@ -7,6 +7,7 @@ here (GPU, TPU, profiler …) are accepted and have no effect.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,7 +19,9 @@ _TRUE: Final = ("true", "t", "1", "yes", "y")
 _FALSE: Final = ("false", "f", "0", "no", "n")
 _BITS: Final = {"int32": 31, "int64": 63}
 
-_PARSER: Final = "external/local_xla/xla/tsl/util/command_line_flags.cc:55"
+_PARSER: Final = "external/local_xla/xla/tsl/util/command_line_flags.cc"
+_PARSER_LINES: Final = {"bool": 109}
+_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 Value = bool | int | float | str
 
@@ -46,6 +49,8 @@ class _Flag:
             raise ValueError(text)
         if self.kind == "float":
             return float(text)
+        if not _INTEGER.fullmatch(text):
+            raise ValueError(text)
         number = int(text)
         if not -(1 << _BITS[self.kind]) <= number < 1 << _BITS[self.kind]:
             raise ValueError(text)
@@ -69,6 +74,7 @@ class Flags:
         """
         known = _known_flags()
         self._values: dict[str, Value] = {flag.name: flag.value(flag.default.strip('"')) for flag in known.values()}
+        unknown = []
         for argument in arguments:
             name, equals, text = argument.removeprefix("--").partition("=")
             flag = known.get(name) if argument.startswith("--") else None
@@ -76,16 +82,19 @@ class Flags:
                 print_usage(known)
                 raise UsageError
             if flag is None or not (equals or flag.kind == "bool"):
-                # The real server says so and goes on.
-                logs.say(f"unknown argument: {argument}")
-                print_usage(known)
+                unknown.append(argument)
                 continue
             try:
                 self._values[name] = flag.value(text) if equals else True
             except ValueError:
-                logs.log("E", _PARSER, f"Couldn't interpret value {text} for flag {name}.")
+                place = f"{_PARSER}:{_PARSER_LINES.get(flag.kind, 55)}"
+                logs.log("E", place, f"Couldn't interpret value {text} for flag {name}.")
                 print_usage(known)
                 raise UsageError from None
+        if unknown:
+            # The real server names the first one and goes on.
+            logs.say(f"unknown argument: {unknown[0]}")
+            print_usage(known)
 
     def text(self, name: str) -> str:
         """The value of a string flag."""

@@ -9,10 +9,12 @@ distinct one is parsed once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
+import traceback
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ REASONS: Final = {
     404: "Not Found",
     409: "Conflict",
     413: "Request Entity Too Large",
+    417: "Expectation Failed",
     429: "Client Error",
     499: "Client Error",
     500: "Internal Server Error",
@@ -84,6 +87,12 @@ def error_page(status: int) -> Response:
     return Response(status, body.encode(), (("Content-Type", "text/html"), ("Connection", "close")), close=True)
 
 
+def _our_fault() -> Response:
+    """The answer where this server has a mistake in it, which the log shows."""
+    traceback.print_exc()
+    return error_page(500)
+
+
 def parse_head(head: bytes) -> Head:
     """Reads a request line and headers (without the empty line).
 
@@ -135,6 +144,8 @@ def _read_framing(head: Head) -> None:
     if not (length.isascii() and length.isdigit()) or int(length) >= 2**63:
         raise _Refused(400)
     head.length = int(length)
+    if head.length and "expect" in headers and not head.expects_continue and head.version == (1, 1):
+        raise _Refused(417)
 
 
 def _unzip(body: bytes) -> bytes:
@@ -172,6 +183,7 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self.stopping = False
         self.tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
 
     def connection(self) -> Connection:
         """The protocol for one new connection."""
@@ -187,13 +199,31 @@ class HttpServer:
             self.heads[raw] = known
         return known
 
-    async def drain(self) -> None:
-        """Closes idle connections and waits until the others have been answered."""
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        self._ended.set()
+
+    def work(self, answer: Coroutine[Any, Any, None]) -> None:
+        """Runs what answers a request later."""
+        task = asyncio.ensure_future(answer)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self._ended.set()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Closes idle connections and waits until the others have been answered, or for so long."""
         self.stopping = True
         for connection in list(self.connections):
             connection.close_if_idle()
-        while self.tasks:
-            await asyncio.wait(set(self.tasks))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                while self.connections or self.tasks:
+                    self._ended.clear()
+                    await self._ended.wait()
 
 
 class Connection(asyncio.Protocol):
@@ -217,7 +247,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the connection is gone."""
         self._transport = None
-        self._server.connections.discard(self)
+        self._server.lost(self)
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came in."""
@@ -226,8 +256,8 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def close_if_idle(self) -> None:
-        """Ends the connection unless an answer is due."""
-        if not self._busy and self._transport is not None:
+        """Ends the connection unless an answer is due or a request's body is on its way."""
+        if not self._busy and self._head is None and self._transport is not None:
             self._transport.close()
 
     def _advance(self) -> None:
@@ -307,17 +337,21 @@ class Connection(asyncio.Protocol):
             del buffer[: after + (2 if buffer[after : after + 2] == b"\r\n" else 1)]
 
     def _answer(self, head: Head, body: bytes) -> None:
-        response = self._server.handler(head, body)
+        try:
+            response = self._server.handler(head, body)
+        except Exception:
+            response = _our_fault()
         if isinstance(response, Response):
             self._send(head, response)
             return
         self._busy = True
-        task = asyncio.ensure_future(self._answer_later(head, response))
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        self._server.work(self._answer_later(head, response))
 
     async def _answer_later(self, head: Head, pending: Awaitable[Response]) -> None:
-        response = await pending
+        try:
+            response = await pending
+        except Exception:
+            response = _our_fault()
         self._busy = False
         self._send(head, response)
         self._advance()

@@ -135,8 +135,6 @@ class Inference:
     ) -> dict[str, Tensor]:  # fmt: skip
         if not examples:
             raise invalid_argument("Input is empty.")
-        self._metrics.example_count.add(servable.name, amount=len(examples))
-        self._metrics.example_counts.observe(len(examples), servable.name)
         alias = next(iter(signature.inputs))
         inputs = {alias: Tensor(STRING, (len(examples),), list(examples))}
         return self._timed(servable, signature, inputs, outputs, mode, api)

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 from typing import Any, Final
 
 from .errors import Code, StatusError, invalid_argument
@@ -76,7 +77,7 @@ def request_object(document: Any) -> tuple[Members, str]:
     Raises:
         StatusError: `document` is no object, or `signature_name` no string.
     """
-    if document is None:
+    if document is MISSING:
         raise invalid_argument("JSON Parse error: The document is empty")
     if not isinstance(document, Members):
         raise invalid_argument(f"JSON Value: {pretty(document)} Is not object")
@@ -91,7 +92,7 @@ def request_object(document: Any) -> tuple[Members, str]:
 
 
 def exact_input(parsed: Any, inputs_of: Callable[[str], InputTypes]) -> PredictInput:
-    """Reads a parsed body (None for an empty one).
+    """Reads a parsed body (MISSING for an empty one).
 
     Args:
         inputs_of: the inputs of the signature named in the request.
@@ -214,6 +215,8 @@ class _Filler:
         """These values, or those of all `parts` in order, as a tensor of `shape`."""
         dtype = DTYPES[self.number]
         values = list(chain.from_iterable(part.values for part in parts)) if parts else self.values
+        # A name given twice in a row leaves more values than the shape holds; TensorFlow takes the first ones.
+        del values[prod(shape) :]
         if dtype is STRING:
             return Tensor(dtype, shape, values)
         if dtype in NARROW:

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any, Final
 
 from .jsonexact import NARROW, RANGES, InputTypes, PredictInput, decode_base64, exact_input
-from .jsonvalue import parse
+from .jsonvalue import MISSING, parse
 from .tensor import BOOL, DOUBLE, DTYPES, FLOAT, STRING, Tensor
 
 
@@ -46,7 +46,7 @@ def predict_input(body: bytes, inputs_of: Callable[[str], InputTypes]) -> Predic
     try:
         document = _plain_document(body)
     except _NotPlain:
-        return exact_input(parse(body) if body else None, inputs_of)
+        return exact_input(parse(body) if body else MISSING, inputs_of)
     name = document.get("signature_name", "")
     if type(name) is not str:
         return exact_input(parse(body), inputs_of)

@@ -144,15 +144,16 @@ class Manager:
 
         Args:
             labels: version by label by model.
-            allow_new_for_unavailable: a label that does not exist yet may point anywhere.
+            allow_new_for_unavailable: a label that is new, or stays where it is, may point anywhere; one that moves
+                may not.
 
         Raises:
             StatusError: FAILED_PRECONDITION.
         """
         for name, versions in labels.items():
             for label, version in versions.items():
-                is_new = label not in self._labels.get(name, {})
-                if version not in self._serving.get(name, {}) and not (allow_new_for_unavailable and is_new):
+                moves = self._labels.get(name, {}).get(label, version) != version
+                if version not in self._serving.get(name, {}) and (moves or not allow_new_for_unavailable):
                     raise StatusError(
                         Code.FAILED_PRECONDITION,
                         f"Request to assign label to version {version} of model {name}, which is not currently"
@@ -253,6 +254,7 @@ class Manager:
         for attempt in range(self._max_retries + 1):
             if attempt:
                 if entry.unwanted.wait(self._retry_interval):
+                    logs.log("I", f"{_RETRIER}:46", f"Retrying of Loading servable: {entry} was cancelled.")
                     break
                 logs.log("I", f"{_RETRIER}:36", f"Retrying of Loading servable: {entry} retry: {attempt}")
             try:
@@ -269,7 +271,8 @@ class Manager:
                 entry.servable = servable
                 self._set_state(entry, State.AVAILABLE)
             return
-        _log_exhausted("Loading", entry, self._max_retries)
+        else:
+            _log_exhausted("Loading", entry, self._max_retries)
         logs.log("I", f"{_HARNESS}:181", f"Encountered an error for servable version {entry}: {entry.error}")
         logs.log("E", f"{_ASPIRED}:420", f"Servable {entry} cannot be loaded: {entry.error}")
         with self._changed:

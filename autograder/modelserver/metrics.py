@@ -134,8 +134,6 @@ class Metrics:
         self.request_count = Counter(f"{_SERVING}request_count", ("model_name", "status"))
         self.request_latency = Histogram(f"{_SERVING}request_latency", _LATENCY, ("model_name", "API", "entrypoint"))
         self.runtime_latency = Histogram(f"{_SERVING}runtime_latency", _LATENCY, ("model_name", "API", "runtime"))
-        self.example_count = Counter(f"{_SERVING}request_example_count_total", ("model",))
-        self.example_counts = Histogram(f"{_SERVING}request_example_counts", exponential(1, 2, 11), ("model",))
         self.warmup_latency = Histogram(f"{_SERVING}model_warmup_latency", _LATENCY, ("model_path", "status"))
         self.warmup_records = Counter(f"{_SERVING}model_warmup_records_read", ("model_path",))
         self.load_attempts = Counter(f"{saved_model}load_attempt_count", ("model_path", "status"))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from .capi import TensorFlow
 from .config import public_text, real_path
-from .errors import StatusError, invalid_argument, not_found
+from .errors import Code, StatusError, invalid_argument, not_found
 from .session import RunMode, Runner, Session, SessionConfig
 from .tensor import Tensor, tensor_from_library, tensor_from_proto
 
@@ -95,11 +95,14 @@ class Servable:
                 f" `saved_model.pb`)\nSpecified file path: {path}"
             )
         try:
+            self.size_on_disk = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
             self.session = Session(tensorflow, folder, tags, config)
         except StatusError as error:
             raise StatusError(error.code, public_text(error.message)) from None
+        except OSError as error:
+            # The folder changes while it is read.
+            raise StatusError(Code.UNKNOWN, f"{path}; {error.strerror}") from None
         self.signatures = {alias: Signature(alias, definition) for alias, definition in self.session.signatures.items()}
-        self.size_on_disk = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
         self.inline_allowed = self.session.time_is_bounded
         self.on_unload: Callable[[Servable], None] | None = None
         self._users = 0

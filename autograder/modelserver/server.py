@@ -36,7 +36,7 @@ from .tensor import Tensor
 from .warmup import warm_up
 
 _GRACE_SECONDS: Final = 30.0
-"""How long running gRPC calls may take to finish after SIGTERM."""
+"""How long running requests and calls may take to finish after SIGTERM."""
 
 _BUNDLES: Final = "tensorflow_serving/servables/tensorflow/bundle_factory_util.cc"
 _SERVER: Final = "tensorflow_serving/model_servers/server.cc"
@@ -65,6 +65,9 @@ class Server:
             raise invalid_argument(
                 "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
             )
+        if flags.text("ssl_config_file") or flags.on("use_alts_credentials"):
+            # To go on without would serve in the clear what was meant to be encrypted.
+            raise StatusError(Code.UNIMPLEMENTED, "The embedded model server has no TLS and no ALTS.")
         self._config = self._read_config()
         self._session_config = self._read_session_config()
         self._batching = self._read_batching()
@@ -192,6 +195,7 @@ class Server:
     def _apply(self, configs: list[ModelConfig], message: Any) -> None:
         labels = {entry.name: dict(entry.labels) for entry in configs}
         self.manager.check_labels(labels, self._flags.on("allow_version_labels_for_unavailable_models"))
+        self.manager.set_labels(labels)
         logs.absl_log("I", "server_core.cc:516", "Adding/updating models.")
         for entry in configs:
             logs.absl_log("I", "server_core.cc:645", f" (Re-)adding model: {entry.name}")
@@ -203,7 +207,6 @@ class Server:
         # While TensorFlow loads the models, in threads of its own, Python has time for a slow import.
         importlib.import_module(f"{__package__}.grpc_server")
         self.manager.wait_until_available([entry.name for entry in configs])
-        self.manager.set_labels(labels)
         logs.absl_log("I", "server_core.cc:537", "Finished adding/updating models")
 
     def _poll_config(self) -> None:
@@ -346,7 +349,7 @@ class Server:
 
         async def close() -> None:
             server.close()
-            await http.drain()
+            await http.drain(_GRACE_SECONDS)
             api.close()
 
         stack.push_async_callback(close)

@@ -17,7 +17,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -259,7 +259,7 @@ class LocalSession:
         self._read, self._write = os.pipe()
         self.seat = Seat("local", submission, folder, walls.namespaces, walls.user, self._write)
 
-    def lines(self, job: str, deadline: float) -> Iterator[bytes]:
+    def lines(self, job: str, deadline: float) -> Generator[bytes]:
         """Starts the worker with its job and yields what it writes, until its end or the deadline."""
         argv = [sys.executable, "-P", "-m", "autograder.worker", job]
         worker, lifeline = enter(argv, self._walls, (self._write,))

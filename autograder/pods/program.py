@@ -110,11 +110,13 @@ class Finished:
         """How it ended, as a clause for a sentence: "ended with exit code 1"."""
         if self.stopped:
             return self.stopped
-        if self.exit_code > 128:
+        if 128 < self.exit_code <= 128 + 64:
             return f"was ended by signal {self.exit_code - 128}"
         return f"ended with exit code {self.exit_code}"
 
     def tail(self, lines: int = 12) -> str:
-        """The last lines that it printed to standard error, else to standard output."""
-        text = (self.stderr.strip() or self.stdout.strip()).decode("utf-8", "replace")
-        return "\n".join(line[:300] for line in text.splitlines()[-lines:])
+        """The last lines that it printed: to standard error, and before them a few from standard output."""
+        said, errors = (text.strip().decode("utf-8", "replace").splitlines() for text in (self.stdout, self.stderr))
+        few = min(len(said), max(lines // 3, lines - len(errors)))
+        shown = said[len(said) - few :] + errors[-(lines - few) or len(errors) :]
+        return "\n".join(line[:300] for line in shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class Session(Protocol):
     seat: Seat
     notes: tuple[str, ...]
 
-    def lines(self, job: str, deadline: float) -> Iterator[bytes]:
+    def lines(self, job: str, deadline: float) -> Generator[bytes]:
         """Gives the worker its job, and yields what it writes, to its end or ``deadline`` (``time.monotonic``)."""
 
     def intact(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from .server import Server, World, running
+from .server import RemoteServer, Server, World, running
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +27,12 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def server_with(world: World, logs: Iterator[Path]) -> Iterator[Callable[[tuple[str, ...]], Server]]:
+def server_with(world: World, logs: Iterator[Path]) -> Iterator[Callable[[tuple[str, ...]], Server | RemoteServer]]:
     """Gives a server with certain flags; one at a time, kept while the flags stay the same."""
+    url = os.environ.get("MODELSERVER_URL")
+    if url:
+        yield lambda flags: _remote(url, flags)
+        return
     stack = ExitStack()
     current: list[tuple[tuple[str, ...], Server]] = []
 
@@ -39,3 +44,10 @@ def server_with(world: World, logs: Iterator[Path]) -> Iterator[Callable[[tuple[
 
     with stack:
         yield get
+
+
+def _remote(url: str, flags: tuple[str, ...]) -> RemoteServer:
+    """The running server, for the one scenario that it serves."""
+    if not any(flag.endswith(os.environ.get("MODELSERVER_SERVES", "/run/s1/lin")) for flag in flags):
+        pytest.skip("the server at MODELSERVER_URL serves another scenario")
+    return RemoteServer(url)

@@ -1,7 +1,10 @@
 """Starting any model server by its command, and talking to it over plain sockets.
 
-`MODELSERVER_COMMAND` names the server (default: the embedded one). Base paths below `/models` and `/run` of the
-recordings lie in a folder of the test; flags, configuration files and answers are translated between the two.
+`MODELSERVER_COMMAND` names the server (default: the embedded one). With `MODELSERVER_URL` the requests of one scenario
+go to a server that is already running; `MODELSERVER_SERVES` says which, by its base path, e.g. `/run/s1/lin`.
+
+Base paths below `/models` and `/run` of the recordings lie in a folder of the test; flags, configuration files and
+answers are translated between the two.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from .recordings import FOLDER
 
@@ -90,6 +94,20 @@ class World:
         part.write_text(self.here(text))
         part.rename(target)
         return target
+
+
+class RemoteServer:
+    """A server that somebody else started (`MODELSERVER_URL`)."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname or "localhost", parts.port or 8501
+
+    def send(self, request: bytes, timeout: float = 30.0) -> Answer:
+        """Sends one request on a connection of its own."""
+        with socket.create_connection((self.host, self.port), timeout=timeout) as connection:
+            connection.sendall(request)
+            return read_answer(connection)
 
 
 class Answer:

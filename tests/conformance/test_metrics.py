@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from .recordings import FOLDER, recordings
+from .recordings import FOLDER, recordings, same
 from .server import Server, World, running
 
 _PATH: Final = "/monitoring/prometheus/metrics"
@@ -49,6 +50,10 @@ def _buckets(text: str, family: str) -> list[str]:
     found = re.findall(rf'^{family}_bucket\{{(.*?),?le="([^"]+)"\}}', text, re.MULTILINE)
     first = found[0][0]
     return [limit for labels, limit in found if labels == first]
+
+
+def _number(text: str, name: str) -> float:
+    return float(re.findall(rf"^{name}{{}} (\S+)", text, re.MULTILINE)[0])
 
 
 def _traffic(server: Server) -> None:
@@ -123,7 +128,41 @@ def test_concurrent_requests_share_batches(world: World, monitored: Callable[...
     count = float(re.findall(rf"^{session}processed_batch_size_count{{}} (\S+)", text, re.MULTILINE)[0])
     total = float(re.findall(rf"^{session}processed_batch_size_sum{{}} (\S+)", text, re.MULTILINE)[0])
     assert total == 25
-    assert total / count > 1.5, f"{total:.0f} rows in {count:.0f} batches"
+    assert _number(text, f"{session}input_batch_size_count") == 26
+    assert _number(text, f"{session}wrapped_run_count") == count + 1, "the request without rows runs alone"
+    assert total / count > 1, f"{total:.0f} rows in {count:.0f} batches"
+
+
+@pytest.mark.parametrize("parameters", ["", "small", "allowed"])
+def test_concurrent_requests_are_answered_as_recorded(
+    parameters: str, world: World, monitored: Callable[..., Server]
+) -> None:
+    recorded = [each.line for each in recordings("s7_batching") if each.scenario == f"s7.{parameters or 'default'}"]
+    text = recorded[0]["batching_parameters"]
+    flags = ["--enable_batching=true"]
+    if text:
+        world.write(f"/run/s6m/b_{parameters}.config", text)
+        flags.append(f"--batching_parameters_file=/run/s6m/b_{parameters}.config")
+    server = monitored(*flags)
+    rows = '{"instances": [[1,2,3]]}', '{"instances": [[0,1,2],[1,2,3],[2,3,4],[3,4,5]]}'
+    for body, count, name in ((rows[0], 16, "concurrent 16 x 1 row"), (rows[1], 24, "concurrent 24 x 4 rows")):
+        bodies: list[bytes] = []
+        threads = [
+            threading.Thread(
+                target=lambda body=body, bodies=bodies: bodies.append(  # type: ignore[misc]
+                    server.ask("POST", "/v1/models/lin:predict", body).body
+                )
+            )
+            for _ in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        results = next(line["results"] for line in recorded if line["name"] == name)
+        expected = json.loads(next(text for status, text, _ in results if "200" in status))
+        assert len(bodies) == count
+        assert all(same(expected, json.loads(text)) for text in bodies)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")

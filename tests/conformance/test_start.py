@@ -15,6 +15,7 @@ import pytest
 from .deviations import DEVIATIONS, LOG_DEVIATIONS
 from .recordings import Recording, recordings, same
 from .server import COMMAND, Server, World, free_ports, running, wait_until
+from .test_lifecycle import answers
 
 _TENSORFLOW_ITSELF: Final = (
     "reader.cc", "loader.cc", "cpu_feature_guard.cc", "mlir_graph_optimization_pass.cc", "InitializeLog",
@@ -80,7 +81,7 @@ def _starts() -> list[Recording]:
 @pytest.mark.parametrize("recording", [pytest.param(each, id=each.id) for each in _starts()])
 def test_a_start_ends_as_recorded(recording: Recording, world: World, logs: Iterator[Path]) -> None:
     key = f"{recording.file}:{recording.index}"
-    if key in DEVIATIONS:
+    if key in DEVIATIONS and "version" not in recording.name:
         pytest.xfail(DEVIATIONS[key])
     line = recording.line
     if line.get("config") is not None:
@@ -97,7 +98,7 @@ def test_a_start_ends_as_recorded(recording: Recording, world: World, logs: Iter
         wait_until(
             lambda: not _missing_lines(recorded, server.log()),
             f"the log has all that was recorded; missing: {_missing_lines(recorded, server.log())}",
-            0.01 if fails else 5,
+            0.01 if fails else 20,
         )
         if not fails:
             assert server.process.poll() is None, "it should go on"
@@ -107,6 +108,8 @@ def test_a_start_ends_as_recorded(recording: Recording, world: World, logs: Iter
             answer = server.ask("GET", "/v1/models/m" if "s5c" in recording.scenario else "/v1/models/lin")
             assert answer.status == line["rest"][0]
             assert same(json.loads(line["rest"][1]), json.loads(answer.body))
+            if "s5c" in recording.scenario:
+                answers(server, recording.file, f"s5c.{recording.name}")
         elif "rest" in line:
             assert not server.is_open()
 
@@ -179,10 +182,13 @@ def test_the_version_says_what_it_is(world: World, logs: Iterator[Path]) -> None
     assert re.search(r"TensorFlow Library: \d", text)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_exit_code_0(number: signal.Signals, world: World, logs: Iterator[Path]) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, -1), (signal.SIGQUIT, -3)],
+)
+def test_a_signal_ends_it(code: int, number: signal.Signals, world: World, logs: Iterator[Path]) -> None:
     with running(world, ["--model_name=lin", "--model_base_path=/run/s6/lin"], next(logs)) as server:
-        assert server.stop(number) == 0
+        assert server.stop(number) == code
 
 
 def test_sigterm_lets_a_running_request_finish(world: World, logs: Iterator[Path], multi: Callable[[], str]) -> None:
@@ -198,11 +204,25 @@ def test_sigterm_lets_a_running_request_finish(world: World, logs: Iterator[Path
         assert server.process.wait(20) == 0
 
 
+def test_sigterm_waits_for_the_rest_of_a_request(world: World, logs: Iterator[Path]) -> None:
+    with running(world, ["--model_name=lin", "--model_base_path=/run/s6/lin"], next(logs)) as server:
+        head = b"POST /v1/models/lin:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(head + b'{"instances": ')
+            # Answered by the same thread, so the half request before it has been read.
+            assert server.ask("GET", "/v1/models/lin").status == 200
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not server.is_open(), "the port is closed")
+            connection.sendall(b"[[1,2,3]]}")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        assert server.process.wait(20) == 0
+
+
 def _is_busy(server: Server) -> bool:
     """Whether the process uses the processor: the request's loop of matrix products."""
     import psutil
 
-    return bool(psutil.Process(server.process.pid).cpu_percent(0.1) > 50)
+    return bool(psutil.Process(server.process.pid).cpu_percent(0.1) > 8)
 
 
 @pytest.fixture

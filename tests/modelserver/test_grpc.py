@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.server import Server, World, running
+from conformance.server import Server, World, running, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +98,34 @@ def test_labels_may_point_to_new_versions_if_allowed(serve: Callable[..., Server
     body = '{"instances": [[1,2,3]]}'
     assert server.ask("POST", "/v1/models/lin/labels/stable:predict", body).status == 200
     assert server.ask("POST", "/v1/models/lin/labels/canary:predict", body).status == 404
+
+
+def test_a_label_that_moves_must_find_its_version_serving(serve: Callable[..., Server], world: World) -> None:
+    """Also with the flag: a label that exists is not moved to a version that does not serve."""
+    for version in ("1", "2"):
+        world.add_version("/run/moves/lin", version, f"lin/{version}")
+
+    def config(*labels: tuple[str, int]) -> str:
+        entries = " ".join(f'version_labels {{ key: "{label}" value: {version} }}' for label, version in labels)
+        return (
+            'model_config_list { config { name: "lin" base_path: "/run/moves/lin" model_platform: "tensorflow"'
+            f" model_version_policy {{ specific {{ versions: 1 versions: 2 }} }} {entries} }} }}"
+        )
+
+    body = '{"instances": [[1,2,3]]}'
+    file = "/run/moves/models.config"
+    world.write(file, config(("stable", 1)))
+    server = serve(
+        f"--model_config_file={file}",
+        "--model_config_file_poll_wait_seconds=1",
+        "--allow_version_labels_for_unavailable_models=true",
+    )
+    first = server.ask("POST", "/v1/models/lin/labels/stable:predict", body).body
+    world.write(file, config(("stable", 9)))
+    refused = "Request to assign label to version 9 of model lin, which is not currently available for inference"
+    wait_until(lambda: refused in server.log(), "the move is refused")
+    assert server.ask("POST", "/v1/models/lin/labels/stable:predict", body).body == first
+    world.write(file, config(("stable", 2)))
+    wait_until(
+        lambda: server.ask("POST", "/v1/models/lin/labels/stable:predict", body).body != first, "the label has moved"
+    )

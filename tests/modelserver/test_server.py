@@ -19,6 +19,11 @@ from conformance.server import REPOSITORY, Server, World, read_answer, wait_unti
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autograder.modelserver.capi import TensorFlow
+from autograder.modelserver.servable import Servable
+from autograder.modelserver.session import RunMode, SessionConfig
+from autograder.modelserver.tensor import FLOAT, Tensor
+
 _GOOD = '{"instances": [[1.0, 2.0, 3.0]]}'
 
 
@@ -175,3 +180,16 @@ def test_the_models_folder_may_lie_elsewhere(world: World, tmp_path: Path, monke
 
 def test_the_first_line_of_the_log_says_what_it_is(lin: Server) -> None:
     assert re.search(r"embedded model server: .*TensorFlow Serving 2\.20.*C library \d", lin.log().splitlines()[0])
+
+
+def test_unloading_gives_memory_back(tensorflow: TensorFlow, models: Path) -> None:
+    inputs = {"x": Tensor(FLOAT, (1, 3), bytes(12))}
+    sizes = []
+    for _ in range(5):
+        for _ in range(6):
+            servable = Servable(tensorflow, "lin", 1, str(models / "lin/1"), ["serve"], SessionConfig())
+            signature = servable.signature("")
+            servable.run(signature, inputs, signature.outputs, RunMode(inline=True))
+            servable.unload()
+        sizes.append(psutil.Process().memory_full_info().uss)
+    assert sizes[-1] - sizes[1] < 2_000_000, sizes

@@ -7,10 +7,11 @@ import re
 
 import pytest
 
-from autograder.pods import Pod, Program
+from autograder.errors import GraderError
+from autograder.pods import Finished, Pod, Program
 
 from .places import SECRET
-from .programs import eventually, printed, python, shell
+from .programs import eventually, marked, new_mark, printed, python, shell
 
 
 def test_a_program_that_ends_well_is_ok(pod: Pod) -> None:
@@ -28,6 +29,36 @@ def test_an_exit_code_is_the_programs_own(pod: Pod, code: int) -> None:
 
 def test_a_program_that_kills_itself_has_the_exit_code_that_a_shell_gives(pod: Pod) -> None:
     assert pod.run(python("import os; os.abort()")).exit_code == 128 + 6
+
+
+def test_a_program_that_can_not_be_started_is_our_fault_and_not_its_own(pod: Pod) -> None:
+    with pytest.raises(GraderError, match="could not be started"):
+        pod.run(Program(("there-is-no-such-program",)))
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (0, "ended with exit code 0"),
+        (137, "was ended by signal 9"),
+        (255, "ended with exit code 255"),
+    ],
+)
+def test_an_ending_is_said_in_words(code: int, says: str) -> None:
+    assert Finished((), code, b"", b"", "", 0.0).ending() == says
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "lines", "shown"),
+    [
+        (b"", b"", 3, ""),
+        (b"1\n2\n3\n4\n", b"", 3, "2\n3\n4"),
+        (b"Failed to start.\n", b"log 1\nlog 2\nlog 3\n", 3, "Failed to start.\nlog 2\nlog 3"),
+        (b"out", b"Error", 1, "Error"),
+    ],
+)
+def test_the_last_lines_are_of_both_streams(stdout: bytes, stderr: bytes, lines: int, shown: str) -> None:
+    assert Finished((), 1, stdout, stderr, "", 0.0).tail(lines) == shown
 
 
 def test_output_and_errors_are_kept_apart(pod: Pod) -> None:
@@ -89,6 +120,17 @@ def test_a_service_that_is_asked_to_stop_ends_in_its_own_way(pod: Pod) -> None:
     assert finished is not None
     assert (finished.exit_code, finished.stopped) == (7, "")
     assert b"goodbye" in finished.stdout
+
+
+def test_whenever_a_program_is_asked_to_stop_it_stops(pod: Pod) -> None:
+    mark = new_mark()
+    for number in range(12):
+        service = pod.start(Program(("python", "-c", "import time; time.sleep(60)", mark)))
+        service.wait(number / 100)
+        service.terminate()
+        assert service.wait(20) is not None
+        assert not service.finished().ok
+    assert marked(mark) == []
 
 
 def test_programs_of_one_pod_find_each_other_on_localhost(pod: Pod) -> None:

@@ -275,9 +275,11 @@ def export(trained: Later[Finished], pod: Pod) -> Later[Path]:
         target = pod.outside("/course/export")
         target.mkdir()
         try:
-            take_in(written, target)
+            notes = take_in(written, target).notes
         finally:
             os.close(written)
+        if notes:
+            fail(f"In the version folder, {notes[0]}", "Plain files, none of them larger than 20 MiB.")
         return target
 
     return Later(copy)

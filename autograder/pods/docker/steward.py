@@ -10,7 +10,7 @@ import secrets
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +127,7 @@ class Steward:
 
     # -- the worker's lines ------------------------------------------------------------------------------------------
 
-    def lines(self, job: str, deadline: float) -> Iterator[bytes]:
+    def lines(self, job: str, deadline: float) -> Generator[bytes]:
         """Gives the worker its job and yields what it writes, until its end or the deadline."""
         with contextlib.suppress(OSError):  # then it ends, and so do its lines
             self._write(job.encode() + b"\n")

@@ -1,0 +1,180 @@
+"""Submissions made from the reference by small edits, and graders that are watched for what they leave behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from autograder.classroom.faults import verdicts
+from autograder.grading import grade
+from autograder.lab import ROOT, SOLUTIONS, Lab, load_lab
+from autograder.report import Report, Verdict
+
+Edit = Callable[[Path], object]
+
+
+def edited(folder: Path, *edits: Edit) -> Path:
+    """A copy of the reference in ``folder``, after some edits."""
+    shutil.copytree(SOLUTIONS / "lab-01-serving", folder, ignore=shutil.ignore_patterns("models", "__pycache__"))
+    for edit in edits:
+        edit(folder)
+    return folder
+
+
+def writes(name: str, text: str) -> Edit:
+    """An edit that writes a whole file."""
+    return lambda folder: (folder / name).write_text(text, "utf-8")
+
+
+def prepends(name: str, text: str) -> Edit:
+    return lambda folder: (folder / name).write_text(text + (folder / name).read_text("utf-8"), "utf-8")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    return load_lab("lab-01")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder for temporary files of every grader in here; empty whenever none is at work."""
+    import tempfile
+
+    before = tempfile.tempdir
+    folder = tmp_path_factory.mktemp("temporary")
+    tempfile.tempdir = str(folder)
+    os.environ["TMPDIR"] = str(folder)
+    yield folder
+    tempfile.tempdir = before
+    del os.environ["TMPDIR"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(temporary: Path) -> Iterator[None]:
+    yield
+    assert living() == []
+    assert list(temporary.iterdir()) == []
+
+
+def living() -> list[str]:
+    """The command lines of all processes that this one has started and that still run."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline())[:200])
+    return [words for words in found if words]
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A report, with short ways to ask about it; checks are called by their names within the lab."""
+
+    report: Report
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        return {check.removeprefix("lab-01/"): verdict for check, verdict in verdicts(self.report).items()}
+
+    def named(self, verdict: Verdict) -> set[str]:
+        return {check for check, found in self.verdicts.items() if found is verdict}
+
+    @property
+    def passed(self) -> set[str]:
+        return self.named(Verdict.PASSED)
+
+    @property
+    def failed(self) -> set[str]:
+        return self.named(Verdict.FAILED)
+
+    @property
+    def ungraded(self) -> set[str]:
+        return self.named(Verdict.ERROR) | self.named(Verdict.NOT_RUN)
+
+    def saw(self, check: str) -> str:
+        """What the report says that a check saw."""
+        (result,) = [result for result in self.report.results if result.check == f"lab-01/{check}"]
+        return result.finding.saw if result.finding else ""
+
+
+def graded(lab: Lab, submission: Path, **options: Any) -> Graded:
+    return Graded(grade(lab, submission, **options))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and the report that it wrote."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    out: Path
+
+    @property
+    def results(self) -> dict[str, Any]:
+        found = json.loads((self.out / "results.json").read_text("utf-8"))
+        assert isinstance(found, dict)
+        return found
+
+
+def command(*argv: str | Path) -> list[str]:
+    return [sys.executable, "-m", "autograder", *map(str, argv)]
+
+
+def run(*argv: str | Path, out: Path, before: tuple[str, ...] = (), **options: Any) -> Ended:
+    """Runs a command of the course to its end; ``before`` goes in front of it."""
+    arguments = [*before, *command(*argv)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, check=False, timeout=600, **options)
+    return Ended(ended.returncode, ended.stdout, ended.stderr, out)
+
+
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder once in a run of the tests, however many processes that run has."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def get(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = base / f"once-{name}"
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "filled").exists():
+                folder.mkdir()
+                fill(folder)
+                (folder / "filled").touch()
+        return folder
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def reference_run(once: Once) -> Ended:
+    """The reference, graded by the command that students use."""
+
+    def fill(folder: Path) -> None:
+        ended = run("grade", "lab-01", SOLUTIONS / "lab-01-serving", "--out", folder / "out", out=folder / "out")
+        (folder / "ended.json").write_text(json.dumps([ended.exit_code, ended.stdout, ended.stderr]))
+
+    folder = once("reference", fill)
+    return Ended(*json.loads((folder / "ended.json").read_text()), folder / "out")
+
+
+@pytest.fixture(scope="session")
+def reference_verdicts(reference_run: Ended) -> dict[str, Verdict]:
+    tests = reference_run.results["tests"]
+    return {test["extra_data"]["check"]: Verdict(test["extra_data"]["verdict"]) for test in tests}
