@@ -215,6 +215,7 @@ def run_images(arguments: argparse.Namespace) -> int:
 
     say = partial(print, flush=True)
     engine = connect()
+    listing: list[str] = []
     with failures(f"images {arguments.action}"):
         match arguments.action:
             case "build":
@@ -226,8 +227,9 @@ def run_images(arguments: argparse.Namespace) -> int:
             case "load":
                 build.load(engine.client, arguments.file, say)
             case "list":
-                for line in build.listing(engine.client):
-                    say(line)
+                listing = list(build.listing(engine.client))
             case "clean":
                 say(f"Removed: {sweep(engine)}.")
+    for line in listing:
+        say(line)
     return 0

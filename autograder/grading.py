@@ -53,7 +53,7 @@ def grade(
     seed: int | None = None,
     visible: bool = False,
     sandbox: bool = True,
-    runtime: str = "auto",
+    runtime: str = "local",
     progress: Progress | None = None,
     log: list[str] | None = None,
 ) -> Report:

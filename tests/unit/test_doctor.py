@@ -83,7 +83,7 @@ def package(course: Path, name: str, version: str) -> Path:
 
 
 def test_a_healthy_machine_has_only_good_findings(course: Path) -> None:
-    machine = Pretended(root=course, answers={"image ls": (0, "\n".join(doctor.IMAGES))})
+    machine = Pretended(root=course, answers={"image ls": (0, "\n".join(names[-1] for names in doctor.IMAGES))})
     assert {finding.state for finding in examine(machine)} == {"ok"}
 
 
@@ -227,8 +227,9 @@ def test_a_silent_engine_is_a_note_with_its_cure(course: Path, system: str, said
 
 
 def test_images_that_are_not_here_are_named(course: Path) -> None:
-    (_, finding) = found("Docker", Pretended(root=course, answers={"image ls": (0, "nginx\ngrafana/grafana")}))
-    assert finding.said == "Images not here yet: prom/prometheus, tensorflow/serving."
+    (_, finding) = found("Docker", Pretended(root=course, answers={"image ls": (0, "nginx\nmodel-deployment/python")}))
+    assert finding.said == "Images not here yet, so labs run as processes: tensorflow/serving."
+    assert finding.mend == "make images"
 
 
 def test_a_course_on_a_windows_disk_is_told_to_move() -> None:
