@@ -201,7 +201,12 @@ def save(client: DockerClient, target: Path, say: Say) -> None:
     partial = target.with_name(target.name + ".partial")
     try:
         with partial.open("wb") as stream:
-            for chunk in client.api.get_image([known.reference for known in found]):
+            # The library asks for one image at a time; only together do they share their layers in the file.
+            api = client.api
+            names = {"names": [known.reference for known in found]}
+            answer = api._get(api._url("/images/get"), params=names, stream=True, timeout=SECONDS)
+            answer.raise_for_status()
+            for chunk in answer.iter_content(1 << 20):
                 stream.write(chunk)
         os.replace(partial, target)
     except OSError as error:
