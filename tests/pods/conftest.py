@@ -16,21 +16,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
         walled_only = metafunc.definition.get_closest_marker("walled") is not None
         places = [place for place in PLACES if place.walled or not walled_only]
-        metafunc.parametrize("place", places, ids=lambda place: place.name, indirect=True, scope="session")
+        metafunc.parametrize("place", places, ids=lambda place: place.name, indirect=True, scope="module")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "walled: a promise of those places alone that have walls")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest) -> Place:
     found = cast("Place", request.param)
     found.require()
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kept(place: Place) -> Iterator[Grader]:
     with place.grader() as grader:
         yield grader
