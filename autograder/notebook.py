@@ -37,7 +37,7 @@ from autograder.report.terminal import Progress, render
 from autograder.report.wording import points
 from autograder.waiting import polling
 
-__all__ = ["Server", "Services", "check", "down", "model_server", "up"]
+__all__ = ["Server", "Services", "check", "down", "model_server", "quiet", "up"]
 
 LISTENING = "Exporting HTTP/REST API at"
 REPORT_HEIGHT = 640  # CSS pixels; the report scrolls within, and its lower edge can be dragged
@@ -69,8 +69,9 @@ class Services:
         return "\n".join([*lines, "autograder.down() stops it."])
 
     def _repr_html_(self) -> str:
+        left = ' style="text-align:left"'
         rows = "".join(
-            f'<tr style="text-align:left"><td>{escape(title)}</td><td style="text-align:left">{_link(address)}</td></tr>'
+            f"<tr><th{left}>{escape(title)}</th><td{left}>{_link(address)}</td></tr>"
             for title, address in self.addresses.items()
         )
         return (
@@ -209,6 +210,21 @@ def model_server(*flags: str, env: Mapping[str, str] | None = None, until: str =
     """
     with _plainly():
         return _by_hand.start(flags, env or {}, until)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Throws away what is written to standard error meanwhile: the log lines that greet who imports TensorFlow."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class _ByHand:

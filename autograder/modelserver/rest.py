@@ -214,7 +214,9 @@ class RestApi:
         """Runs a parsed request, in a thread of the pool."""
         servable, signature, request = pending
         try:
-            outputs = self._inference.predict(servable, signature, request.tensors, self._pool_mode)
+            learns = servable.inline_allowed and signature.is_worth_learning(input_size(request.tensors))
+            mode = self._inline_mode if learns and not self._always_pool else self._pool_mode
+            outputs = self._inference.predict(servable, signature, request.tensors, mode)
             return self._succeeded(target, _predict_document(request, outputs), start)
         except StatusError as error:
             return self._failed(target, error)

@@ -18,7 +18,8 @@ DEFAULT_SIGNATURE: Final = "serving_default"
 
 _CHEAP_SECONDS: Final = 0.001
 _LEARNING_RUNS: Final = 3
-_FORGETTING: Final = 1.02
+_SAMPLES: Final = 5
+_STEP: Final = 64
 
 
 class Signature:
@@ -32,7 +33,8 @@ class Signature:
         self.outputs: tuple[str, ...] = tuple(sorted(definition.outputs))
         self._runners: dict[tuple[tuple[str, ...], tuple[str, ...]], Runner] = {}
         self._runs = 0
-        self._quickest = 0.0
+        self._seconds = 0.0
+        self._samples = 0
         self._largest = 0
 
     def runner(self, session: Session, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Runner:
@@ -47,24 +49,32 @@ class Signature:
             )
         return found
 
-    def learn(self, seconds: float, size: int) -> None:
-        """Remembers how long a run took on an input of `size` bytes.
-
-        The quickest of the recent runs on inputs of about the largest size counts: a slower one says more about the
-        machine than about the graph. The first runs don't count, they optimise the graph.
-        """
+    def ran(self) -> None:
+        """Counts a run. The first ones optimise the graph and say nothing about its speed."""
         self._runs += 1
-        if self._runs <= _LEARNING_RUNS or 2 * size < self._largest:
-            return
-        if size > self._largest or self._quickest == 0:
-            self._largest = size
-            self._quickest = seconds
-        else:
-            self._quickest = min(seconds, self._quickest * _FORGETTING)
+
+    def learn(self, seconds: float, size: int) -> None:
+        """Remembers the processor time of an inline run on an input of `size` bytes: the least at the largest size."""
+        if size > self._largest:
+            self._largest, self._seconds, self._samples = size, seconds, 1
+        elif 2 * size >= self._largest:
+            self._seconds = min(self._seconds, seconds)
+            self._samples += 1
 
     def is_cheap(self, size: int) -> bool:
         """Whether a run on `size` bytes is known to take less than a millisecond."""
-        return 0 < self._quickest < _CHEAP_SECONDS and size <= 2 * self._largest
+        return 0 < self._seconds < _CHEAP_SECONDS and size <= 2 * self._largest
+
+    def is_worth_learning(self, size: int) -> bool:
+        """Whether a run on `size` bytes should be done inline, in a thread of the pool, to learn its time.
+
+        So are the first ones after the graph is optimised, and a larger one if those before were cheap.
+        """
+        if self._runs < _LEARNING_RUNS:
+            return False
+        if self._seconds < _CHEAP_SECONDS:
+            return not self._largest or 2 * self._largest < size <= _STEP * self._largest
+        return self._samples < _SAMPLES and size <= 2 * self._largest
 
 
 class Servable:

@@ -57,6 +57,7 @@ class RunMode:
                 33 µs for a small model) but can't be cancelled.
         """
         self.timeout_ms = timeout_ms
+        self.inline = inline
         options = RunOptions(inter_op_thread_pool=-1) if inline else RunOptions(timeout_in_ms=timeout_ms)
         self._content = bytes(options.SerializeToString())
         self._buffer = bytes_buffer(self._content)

@@ -6,12 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from autograder.errors import MachineError
-from autograder.pods.docker.engine import MACHINE, OURS, Engine, connect, sweep
+from autograder.pods.docker.engine import Engine, sweep
 from autograder.pods.docker.runtime import DockerRuntime
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -47,9 +46,3 @@ def tidy(engine: Engine) -> Iterator[None]:
     """What a test killed is cleared away after it."""
     yield
     sweep(engine)
-
-
-def containers_of(engine: Engine, folder: Path | None = None) -> list[Any]:
-    """This machine's pods' containers; with ``folder``, those of the pods that a grader keeps below it."""
-    found = connect().client.containers.list(all=True, filters={"label": [OURS, MACHINE]}, ignore_removed=True)
-    return [box for box in found if folder is None or str(folder) in str(box.labels)]

@@ -23,6 +23,7 @@ from autograder.lab import ROOT, SOLUTIONS, Lab, load_lab
 from autograder.report import Report, Verdict
 
 Edit = Callable[[Path], object]
+OTHERS: list[psutil.Process] = []
 
 
 def edited(folder: Path, *edits: Edit) -> Path:
@@ -63,15 +64,16 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(temporary: Path) -> Iterator[None]:
+    OTHERS[:] = psutil.Process().children(recursive=True)  # what other tests keep for theirs
     yield
     assert living() == []
     assert list(temporary.iterdir()) == []
 
 
 def living() -> list[str]:
-    """The command lines of all processes that this one has started and that still run."""
+    """The command lines of all processes that this test has started and that still run."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in set(psutil.Process().children(recursive=True)) - set(OTHERS):
         with contextlib.suppress(psutil.Error):
             found.append(" ".join(process.cmdline())[:200])
     return [words for words in found if words]

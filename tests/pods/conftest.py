@@ -17,7 +17,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         walled_only = metafunc.definition.get_closest_marker("walled") is not None
         below = metafunc.definition.get_closest_marker("below_the_grader") is not None
         places = [p for p in PLACES if (p.walled or not walled_only) and not (p.docker and below)]
-        metafunc.parametrize("place", places, ids=lambda place: place.name, indirect=True, scope="session")
+        metafunc.parametrize("place", places, ids=lambda place: place.name, indirect=True, scope="module")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,14 +25,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "below_the_grader: for pods that are processes below their grader's alone")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest) -> Place:
     found = cast("Place", request.param)
     found.require()
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kept(place: Place) -> Iterator[Grader]:
     with place.grader() as grader:
         yield grader
