@@ -10,7 +10,7 @@ import secrets
 import tarfile
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +172,12 @@ class Steward:
             container = self._services[ask.start.id] = Container(self, ask.start)
             threading.Thread(target=container.attend, name=f"service {ask.start.id}", daemon=True).start()
         elif ask.signal is not None:
-            self._tasks.submit(self._services[ask.signal.id].signal, ask.signal)
+            self.submit(self._services[ask.signal.id].signal, ask.signal)
+
+    def submit(self, do: Callable[[Signal], None], signal: Signal) -> None:
+        """Sends a signal without waiting for it."""
+        with contextlib.suppress(RuntimeError):  # the pod is being removed
+            self._tasks.submit(do, signal)
 
     def tell(self, told: Tell) -> None:
         """Sends the worker a line; one that is gone hears nothing."""
@@ -281,7 +286,8 @@ class Container:
     def _end(self, why: str) -> None:
         if not self._stopped:
             self._stopped = why
-            self.signal(Signal(id=self._start.id, name="SIGKILL"))
+            # Not in this thread, which has to go on reading: the engine ends nothing whose output nobody takes.
+            self._steward.submit(self.signal, Signal(id=self._start.id, name="SIGKILL"))
 
 
 def _frames(attached: Any) -> Iterator[tuple[int, bytes]]:
