@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
     grade.set_defaults(run=run_grade)
     grade.add_argument("lab", metavar="LAB", help="lab-01, or lab-01-serving")
     grade.add_argument("path", metavar="PATH", type=Path, nargs="?", help="the submission's folder (default: labs/LAB)")
-    grade.add_argument("--runtime", choices=RUNTIMES, default="auto", help="where the services run")
+    grade.add_argument(
+        "--runtime", choices=RUNTIMES, default=wanted(), help="where the services run (auto, or $RUNTIME)"
+    )
     grade.add_argument("--out", type=Path, metavar="DIR", help="where to write the report (default: reports/LAB)")
     grade.add_argument("--seed", type=seed, metavar="N", help="repeat a run: the seed stands in its report")
     grade.add_argument("--visible", action="store_true", help="only the checks that students have")
@@ -54,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     prove.add_argument("lab", metavar="LAB")
     prove.add_argument("--fault", action="append", metavar="NAME", help="only this one (may be repeated)")
     prove.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="how many at the same time (2)")
-    prove.add_argument("--runtime", choices=RUNTIMES, default="auto", help="where the services run")
+    prove.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where the services run")
 
     images = commands.add_parser("images", help="the images that pods in Docker are made of")
     images.set_defaults(run=run_images)
@@ -67,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
     actions.add_parser("list", help="what is here, and what is not")
     actions.add_parser("clean", help="remove containers and volumes that a killed run left")
     return top
+
+
+def wanted() -> str:
+    """The runtime that the environment asks for, as it does for make."""
+    name = os.environ.get("RUNTIME", "")
+    return name if name in RUNTIMES else "auto"
 
 
 def seed(text: str) -> int:

@@ -62,6 +62,18 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     del os.environ["TMPDIR"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def in_the_local_runtime() -> Iterator[None]:
+    """These tests look at a grader's own processes, with an engine beside it or not; Docker has its own tests."""
+    before = os.environ.get("RUNTIME")
+    os.environ["RUNTIME"] = "local"
+    yield
+    if before is None:
+        del os.environ["RUNTIME"]
+    else:
+        os.environ["RUNTIME"] = before
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(temporary: Path) -> Iterator[None]:
     OTHERS[:] = psutil.Process().children(recursive=True)  # what other tests keep for theirs

@@ -11,6 +11,7 @@ import pytest
 from autograder import grading
 from autograder.errors import GraderError
 from autograder.lab import SOLUTIONS, Lab
+from autograder.pods import local
 from autograder.report import Result, Verdict
 
 from .conftest import graded
@@ -80,7 +81,7 @@ def test_a_lab_without_checks_is_no_grade(lab: Lab) -> None:
 def test_somebody_elses_work_is_not_run_without_walls(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grading, "walls", lambda: grading.Walls(namespaces=False, user=None))
+    monkeypatch.setattr(local, "walls", lambda: local.NO_WALLS)
     (tmp_path / "train.py").write_text("")
     with pytest.raises(grading.MachineError, match="no sandbox"):
         graded(lab, tmp_path)

@@ -16,8 +16,9 @@ from autograder.report import Verdict
 REFERENCE = SOLUTIONS / "lab-01-serving"
 WITHOUT = """
 import sys
-from autograder import cli, grading
-grading.walls = lambda: grading.Walls(namespaces=False, user=None)
+from autograder import cli
+from autograder.pods import local
+local.walls = lambda: local.NO_WALLS
 sys.exit(cli.main(sys.argv[1:]))
 """
 
