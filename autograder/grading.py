@@ -176,8 +176,10 @@ class _Run:
                 elif event.done:
                     finished = True
             intact = session.intact()
-            if not (finished and intact):
-                self.log.append(f"the worker did not come to its end, or its pod broke\n{session.trace()}")
+            if not finished:
+                self.log.append("the worker did not come to its end")
+            if not (finished and intact) and session.trace():
+                self.log.append(f"what its pod said\n{session.trace()}")
         for name, plan in planned.items():
             result = ended.get(name)
             if result is None:

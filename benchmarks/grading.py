@@ -65,7 +65,7 @@ def server_start() -> float:
 
 def whole_grade() -> float:
     begin = time.perf_counter()
-    report = grade(LAB, REFERENCE)
+    report = grade(LAB, REFERENCE, runtime="local")
     assert report.score == 100, f"the reference has {report.score} points"
     return time.perf_counter() - begin
 
