@@ -143,7 +143,7 @@ def test_junit_of_a_hostile_report_is_xml() -> None:
 
 def test_the_three_files_are_written_and_nothing_else(tmp_path: Path) -> None:
     written = write_reports(hostile(), tmp_path / "new" / "out")
-    assert sorted(os.listdir(tmp_path / "new" / "out")) == sorted(written)  # noqa: PTH208
+    assert sorted(os.listdir(tmp_path / "new" / "out")) == sorted(written)
     assert sorted(written) == ["junit.xml", "report.html", "results.json"]
     assert json.loads(written["results.json"].read_text("utf-8"))["score"] == 0
 
