@@ -40,6 +40,7 @@ from autograder.waiting import polling
 __all__ = ["Server", "Services", "check", "down", "model_server", "quiet", "up"]
 
 LISTENING = "Exporting HTTP/REST API at"
+_CODE = re.compile(r"`([^`\n]+)`")
 REPORT_HEIGHT = 640  # CSS pixels; the report scrolls within, and its lower edge can be dragged
 
 
@@ -317,7 +318,7 @@ class _Display:
     def _picture(self) -> str:
         score = sum(result.score for result in self._finished.values())
         state = f"{len(self._finished)} of {self._total} checks · {points(score)} so far" if self._total else "starting"
-        running = "<br>".join(escape(title) for title in self._running.values())
+        running = "<br>".join(_CODE.sub(r"<code>\1</code>", escape(title)) for title in self._running.values())
         return (
             f"<b>{escape(self._title)}</b><br>"
             f'<progress max="{self._total or 1}" value="{len(self._finished)}" style="width:100%"></progress>'
