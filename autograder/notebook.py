@@ -333,7 +333,7 @@ def _frame(report: Report) -> str:
     """The report's page in a frame of its own: its styles stay in, and nothing in it can run."""
     return (
         f'<iframe sandbox title="{escape(report.title)}" srcdoc="{escape(render_html(report))}"'
-        f' style="width:100%;height:{REPORT_HEIGHT}px;border:1px solid #ccc;border-radius:6px;'
+        f' style="box-sizing:border-box;width:100%;height:{REPORT_HEIGHT}px;border:1px solid #ccc;border-radius:6px;'
         f'resize:vertical;overflow:auto;background:#f7f6f3"></iframe>'
     )
 

@@ -93,7 +93,7 @@ def test_up_and_down_may_be_called_twice(make_course: Callable[[], Course]) -> N
     assert "is up, with" not in said  # the object says it
     assert notebook.cells[2].outputs[0].data["text/plain"] == "200"
     assert notebook.cells[3].outputs[0].text == "lab-01-serving is down.\nNothing was up.\n"
-    assert not (course.root / ".pods").exists()
+    assert not (course.copy / ".pods").exists()
 
 
 @pytest.mark.timeout(300)
