@@ -1,14 +1,15 @@
 """The autograder of *Model Deployment and Production*: grades labs by running them on real systems.
 
-``up``, ``down``, ``check`` and ``model_server`` are for notebooks and scripts. They live in ``autograder.notebook``, which
-is imported when one of them is first asked for: the model server and every command import this package, at no cost.
+``up``, ``down``, ``check``, ``model_server`` and ``quiet`` are for notebooks and scripts. They live in
+``autograder.notebook``, imported when one of them is first asked for: the model server and every command import
+this package, at no cost.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from autograder.notebook import check, down, model_server, up
+    from autograder.notebook import check, down, model_server, quiet, up
 
-__all__ = ["check", "down", "model_server", "up"]
+__all__ = ["check", "down", "model_server", "quiet", "up"]
 
 
 def __getattr__(name: str) -> object:

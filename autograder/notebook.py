@@ -40,6 +40,7 @@ from autograder.waiting import polling
 __all__ = ["Server", "Services", "check", "down", "model_server", "quiet", "up"]
 
 LISTENING = "Exporting HTTP/REST API at"
+_CODE = re.compile(r"`([^`\n]+)`")
 REPORT_HEIGHT = 640  # CSS pixels; the report scrolls within, and its lower edge can be dragged
 
 
@@ -317,7 +318,7 @@ class _Display:
     def _picture(self) -> str:
         score = sum(result.score for result in self._finished.values())
         state = f"{len(self._finished)} of {self._total} checks · {points(score)} so far" if self._total else "starting"
-        running = "<br>".join(escape(title) for title in self._running.values())
+        running = "<br>".join(_CODE.sub(r"<code>\1</code>", escape(title)) for title in self._running.values())
         return (
             f"<b>{escape(self._title)}</b><br>"
             f'<progress max="{self._total or 1}" value="{len(self._finished)}" style="width:100%"></progress>'
@@ -332,7 +333,7 @@ def _frame(report: Report) -> str:
     """The report's page in a frame of its own: its styles stay in, and nothing in it can run."""
     return (
         f'<iframe sandbox title="{escape(report.title)}" srcdoc="{escape(render_html(report))}"'
-        f' style="width:100%;height:{REPORT_HEIGHT}px;border:1px solid #ccc;border-radius:6px;'
+        f' style="box-sizing:border-box;width:100%;height:{REPORT_HEIGHT}px;border:1px solid #ccc;border-radius:6px;'
         f'resize:vertical;overflow:auto;background:#f7f6f3"></iframe>'
     )
 

@@ -93,15 +93,14 @@ def test_up_and_down_may_be_called_twice(make_course: Callable[[], Course]) -> N
     assert "is up, with" not in said  # the object says it
     assert notebook.cells[2].outputs[0].data["text/plain"] == "200"
     assert notebook.cells[3].outputs[0].text == "lab-01-serving is down.\nNothing was up.\n"
-    assert not (course.root / ".pods").exists()
+    assert not (course.copy / ".pods").exists()
 
 
 @pytest.mark.timeout(300)
 def test_a_model_server_ends_with_its_notebook_and_makes_room_for_the_next(make_course: Callable[[], Course]) -> None:
     course = make_course()
-    start = (
-        "server = autograder.model_server('--rest_api_port=8501', '--port=0', '--model_base_path=/none', until='/none')"
-    )
+    flags = f"'--rest_api_port=8501', '--model_base_path={course.home}'"
+    start = f"server = autograder.model_server({flags}, until='No versions')"
     notebook = executed(course, f"import autograder\n{start}", f"{start}\nserver", "server.stop()\nserver", start)
     assert notebook.cells[1].outputs[0].data["text/plain"] == "a model server at http://127.0.0.1:8501"
     assert "that ended with exit code" in notebook.cells[2].outputs[0].data["text/plain"]

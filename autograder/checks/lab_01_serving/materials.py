@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import importlib.util
 import json
@@ -124,7 +125,12 @@ class Shelf:
         """Publishes a model of ours, by default one with new random weights; gives its version."""
         version = self.take_number()
         model = model or random_dense(self.rng)
-        model.save(self.staging(version))
+        try:
+            model.save(self.staging(version))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            fail("There is no room left in /models for one more small model.", "Your programs leave some of it free.")
         self.models[version] = model
         self.reveal(version)
         return version
