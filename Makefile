@@ -1,6 +1,6 @@
 # Model Deployment and Production. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup test down status doctor labs lock prove-% lab-% up-%
+.PHONY: help setup test down status notebook doctor labs lock prove-% lab-% up-%
 
 PY := .venv/bin/python
 RUNTIME ?= auto
@@ -23,6 +23,9 @@ down: setup ## stop them
 
 status: setup ## what is up
 	@$(PY) -m autograder status
+
+notebook: setup ## open module 1 in JupyterLab
+	@.venv/bin/jupyter lab modules/01-serving/01-serving.ipynb
 
 doctor: ## look at this machine, and say what mends it
 	@$(if $(wildcard $(PY)),$(PY),python3) -m autograder.doctor
