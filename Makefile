@@ -1,6 +1,6 @@
 # Model Deployment and Production. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup images images-save images-load test down status doctor labs lock prove-% lab-% up-%
+.PHONY: help setup images images-save images-load test down status notebook doctor labs lock prove-% lab-% up-%
 
 PY := .venv/bin/python
 RUNTIME ?= auto
@@ -24,6 +24,9 @@ down: setup ## stop them
 
 status: setup ## what is up
 	@$(PY) -m autograder status
+
+notebook: setup ## open module 1 in JupyterLab
+	@.venv/bin/jupyter lab modules/01-serving/01-serving.ipynb
 
 images: setup ## fetch or build what RUNTIME=docker runs on
 	@$(PY) -m autograder images build

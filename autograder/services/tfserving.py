@@ -21,6 +21,7 @@ from autograder.waiting import polling
 
 REST_PORT, GRPC_PORT = 8501, 8500
 START_SECONDS = 30.0
+METRICS_PATH = "/monitoring/prometheus/metrics"
 SERVICE = Limits(seconds=None, cpu_seconds=900)
 DT_FLOAT = 1
 LARGEST_TENSOR = 10_000_000
@@ -90,7 +91,7 @@ class ModelServer:
             give_up=lambda: not self.running.alive,
         )
 
-    def metrics(self, path: str = "/monitoring/prometheus/metrics") -> dict[str, float]:
+    def metrics(self, path: str = METRICS_PATH) -> dict[str, float]:
         """Every sample of its Prometheus page, by name and labels as written; empty when there is no such page."""
         answer = ask(self.url + path)
         if answer.status != 200:
@@ -189,13 +190,14 @@ def start_model_server(pod: Pod, ports: tuple[int, int], config: str, limits: Li
         config: the text of its model config file.
         limits: how much of the machine it may use.
     """
-    file = pod.outside("/course/models.config")
-    file.write_text(config)
+    pod.outside("/course/models.config").write_text(config)
+    pod.outside("/course/monitoring.config").write_text(f'prometheus_config {{ enable: true path: "{METRICS_PATH}" }}')
     argv = (
         "tensorflow_model_server",
         f"--rest_api_port={ports[0]}",
         f"--port={ports[1]}",
         f"--model_config_file={pod.inside('/course/models.config')}",
+        f"--monitoring_config_file={pod.inside('/course/monitoring.config')}",
         "--file_system_poll_wait_seconds=1",
         "--max_num_load_retries=0",
     )

@@ -22,7 +22,7 @@ from autograder.checks.lab_01_serving.visible import (
     signature_takes_raw_pixels,
 )
 from autograder.services.savedmodel import random_dense
-from autograder.services.tfserving import GrpcError, ModelServer
+from autograder.services.tfserving import METRICS_PATH, GrpcError, ModelServer
 from autograder.waiting import polling
 
 PROMISED_ACCURACY = 0.92
@@ -180,7 +180,7 @@ def requests_share_batches(
         samples = server.metrics()
         if not samples:
             fail(
-                f"GET {server.url}/monitoring/prometheus/metrics gives no metrics.",
+                f"GET {server.url}{METRICS_PATH} gives no metrics.",
                 "Prometheus text, as monitoring.config asks for.",
                 "Pass --monitoring_config_file=monitoring.config, and set prometheus_config { enable: true } there.",
             )

@@ -13,6 +13,7 @@ from autograder.pods import Limits, Pod, Program
 from autograder.services.savedmodel import Dense
 from autograder.services.tfserving import (
     GRPC_PORT,
+    METRICS_PATH,
     REST_PORT,
     ModelServer,
     start_model_server,
@@ -53,7 +54,7 @@ def start(pod: Pod, say: Callable[[str], None]) -> dict[str, str]:
         "status of your model": server.path(MODEL),
         "its metadata": server.path(MODEL, then="/metadata"),
         "the baseline": server.path(SECOND),
-        "metrics": f"{server.url}/monitoring/prometheus/metrics",
+        "metrics": server.url + METRICS_PATH,
         "gRPC": f"localhost:{GRPC_PORT}",
     }
 
@@ -79,7 +80,8 @@ def _serve(pod: Pod, say: Callable[[str], None]) -> ModelServer:
         wait_started(server, MODEL)
     except CheckFailed as error:
         server.running.kill()
-        say(f"{error.saw.splitlines()[0]} For now the server runs with the course's own flags.")
+        first = error.saw.splitlines()[0].removesuffix(" It printed:")
+        say(f"{first} For now the server runs with the course's own flags.")
     else:
         return server
     config = "model_config_list { "
