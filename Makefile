@@ -43,7 +43,7 @@ doctor: ## look at this machine, and say what mends it
 test: setup ## prove the project: every test that this machine can run
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
-	@$(PY) -m pytest -n 2
+	@$(PY) -m pytest -n 2 --dist worksteal
 
 prove-%: setup ## grade every planted fault of a lab; show which check finds which
 	@$(PY) -m autograder prove lab-$* --runtime $(RUNTIME)
