@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,30 +49,19 @@ def lab() -> Lab:
     return load_lab("lab-01")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder for temporary files of every grader in here; empty whenever none is at work."""
-    import tempfile
+    """The folder for temporary files of every grader in here; empty whenever none is at work.
 
-    before = tempfile.tempdir
+    These tests look at a grader's own processes, so it grades in the local runtime, with an engine beside it or not.
+    Nothing of that may reach the tests of other folders in the same process, hence no wider scope than a module's.
+    """
     folder = tmp_path_factory.mktemp("temporary")
-    tempfile.tempdir = str(folder)
-    os.environ["TMPDIR"] = str(folder)
-    yield folder
-    tempfile.tempdir = before
-    del os.environ["TMPDIR"]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def in_the_local_runtime() -> Iterator[None]:
-    """These tests look at a grader's own processes, with an engine beside it or not; Docker has its own tests."""
-    before = os.environ.get("RUNTIME")
-    os.environ["RUNTIME"] = "local"
-    yield
-    if before is None:
-        del os.environ["RUNTIME"]
-    else:
-        os.environ["RUNTIME"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        patch.setenv("TMPDIR", str(folder))
+        patch.setenv("RUNTIME", "local")
+        yield folder
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +171,8 @@ def reference_run(once: Once) -> Ended:
     """The reference, graded by the command that students use."""
 
     def fill(folder: Path) -> None:
-        ended = run("grade", "lab-01", SOLUTIONS / "lab-01-serving", "--out", folder / "out", out=folder / "out")
+        argv = ("grade", "lab-01", SOLUTIONS / "lab-01-serving", "--runtime", "local", "--out", folder / "out")
+        ended = run(*argv, out=folder / "out")
         (folder / "ended.json").write_text(json.dumps([ended.exit_code, ended.stdout, ended.stderr]))
 
     folder = once("reference", fill)
