@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autograder import doctor
-from autograder.doctor import GIB, Finding, Machine, examine, print_findings
+from autograder.doctor import GIB, Finding, Machine, examine, print_findings, systems
 from autograder.ports import Holder
 
 MEMINFO = "MemTotal:       16777216 kB\nMemFree:         123456 kB\n"
@@ -83,7 +83,7 @@ def package(course: Path, name: str, version: str) -> Path:
 
 
 def test_a_healthy_machine_has_only_good_findings(course: Path) -> None:
-    machine = Pretended(root=course, answers={"image ls": (0, "\n".join(names[-1] for names in doctor.IMAGES))})
+    machine = Pretended(root=course, answers={"image ls": (0, "\n".join(names[-1] for names in systems.IMAGES))})
     assert {finding.state for finding in examine(machine)} == {"ok"}
 
 
