@@ -98,12 +98,13 @@ def take_in(source: Path | int, target: Path, first: tuple[str, ...] = ()) -> In
 
 
 def fingerprint(folder: Path, names: tuple[str, ...]) -> str:
-    """A hash of the named files of a folder that was taken in; names that are not there count too."""
+    """A hash of the named files and folders of a folder that was taken in; names that are not there count too."""
     digest = hashlib.sha256()
     for name in names:
-        path = folder / name
-        content = path.read_bytes() if path.is_file() else b""
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        top = folder / name
+        for path in [top, *sorted(path for path in top.rglob("*") if path.is_file())]:
+            content = path.read_bytes() if path.is_file() else b""
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 

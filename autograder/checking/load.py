@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import aiohttp
@@ -30,6 +30,7 @@ class Load:
         body: what each request sends.
         recognise: tells from a status and a body what the answer was, and whether that is a failure.
         connections: how many clients send at the same time.
+        headers: what each request has beside its content type.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Load:
         recognise: Callable[[int, bytes], tuple[str, bool]],
         *,
         connections: int = 2,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._url, self._body, self._recognise, self._connections = url, body, recognise, connections
+        self._headers = {"Content-Type": "application/json", **(headers or {})}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
         self._began = 0.0
@@ -92,13 +95,12 @@ class Load:
             await asyncio.gather(*(self._client(session) for _ in range(self._connections)))
 
     async def _client(self, session: aiohttp.ClientSession) -> None:
-        headers = {"Content-Type": "application/json"}
         while not self._stop.is_set() and len(self.points) < MOST_REQUESTS:
             begin = time.monotonic()
             if begin - self._began > MOST_SECONDS:
                 return
             try:
-                async with session.post(self._url, data=self._body, headers=headers) as response:
+                async with session.post(self._url, data=self._body, headers=self._headers) as response:
                     answer, failed = self._recognise(response.status, await _whole(response.content))
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 answer, failed = what_happened(error), True

@@ -9,13 +9,15 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 HOST = "127.0.0.1"
+Reply = tuple[int, dict[str, str], bytes]  # status, headers, body
 
 
 @contextmanager
@@ -91,8 +93,31 @@ class Recording:
 def answering(status: int, body: bytes, content_type: str = "application/json") -> Iterator[Recording]:
     """A server that gives one answer to everything."""
 
-    def reply(_: Recorded) -> tuple[int, str, bytes]:
-        return status, content_type, body
+    def reply(_: Recorded) -> Reply:
+        return status, {"Content-Type": content_type}, body
+
+    with _serving(reply) as recording:
+        yield recording
+
+
+@contextmanager
+def unwilling(status: int, patience: float, body: bytes) -> Iterator[Recording]:
+    """A server that refuses with ``status`` and ``Retry-After: 1`` at first, and answers 200 later.
+
+    Args:
+        status: of its refusals.
+        patience: seconds from the first request on in which it refuses everything.
+        body: what it answers after that.
+    """
+    first: list[float] = []
+
+    def reply(_: Recorded) -> Reply:
+        now = time.monotonic()
+        first.append(now)
+        if now - first[0] < patience:
+            headers = {"Content-Type": "application/json", "Retry-After": "1"}
+            return status, headers, b'{"detail": "not now"}'
+        return 200, {"Content-Type": "application/json"}, body
 
     with _serving(reply) as recording:
         yield recording
@@ -102,12 +127,12 @@ def answering(status: int, body: bytes, content_type: str = "application/json") 
 def proxy(port: int) -> Iterator[Recording]:
     """A server that passes everything on to a port of this pod, and remembers what was asked."""
 
-    def reply(request: Recorded) -> tuple[int, str, bytes]:
+    def reply(request: Recorded) -> Reply:
         connection = http.client.HTTPConnection(HOST, port, timeout=30)
         try:
             connection.request(request.method, request.path, request.body or None)
             answer = connection.getresponse()
-            return answer.status, answer.headers.get("Content-Type", ""), answer.read()
+            return answer.status, {"Content-Type": answer.headers.get("Content-Type", "")}, answer.read()
         finally:
             connection.close()
 
@@ -116,7 +141,7 @@ def proxy(port: int) -> Iterator[Recording]:
 
 
 @contextmanager
-def _serving(reply: Any) -> Iterator[Recording]:
+def _serving(reply: Callable[[Recorded], Reply]) -> Iterator[Recording]:
     recording = Recording("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -127,9 +152,10 @@ def _serving(reply: Any) -> Iterator[Recording]:
             size = int(self.headers.get("Content-Length") or 0)
             request = Recorded(self.command, self.path, self.rfile.read(min(size, 32 << 20)))
             recording.requests.append(request)
-            status, content_type, body = reply(request)
+            status, headers, body = reply(request)
             self.send_response(status)
-            self.send_header("Content-Type", content_type)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

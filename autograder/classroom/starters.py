@@ -1,7 +1,8 @@
 """Makes the starters in ``labs/`` from the references in ``solutions/``, so that the two never drift apart.
 
 In every file, what stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION`` (at the start of a line, after any
-indentation) becomes ``# YOUR CODE HERE``; in Python files also an exception that names the gap.
+indentation) becomes ``# YOUR CODE HERE``; in Python files also an exception that names the gap. After
+``### BEGIN SOLUTION (silent)`` there is no exception: what is around the gap works without it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from autograder.errors import GraderError
 from autograder.lab import LABS, SOLUTIONS
 
 REGION = re.compile(
-    r"^(?P<indent>[ \t]*)### BEGIN SOLUTION[^\n]*\n(?P<body>.*?)^[ \t]*### END SOLUTION[^\n]*\n",
+    r"^(?P<indent>[ \t]*)### BEGIN SOLUTION(?P<how>[^\n]*)\n(?P<body>.*?)^[ \t]*### END SOLUTION[^\n]*\n",
     re.MULTILINE | re.DOTALL,
 )
 LEFT_OUT = ("models", "__pycache__", ".ipynb_checkpoints")
@@ -29,7 +30,7 @@ def starter(text: str, name: str) -> str:
             raise GraderError(f"{name}: a BEGIN SOLUTION stands inside another.")
         indent = match["indent"]
         lines = [f"{indent}# YOUR CODE HERE\n"]
-        if name.endswith(".py"):
+        if name.endswith(".py") and match["how"].strip() != "(silent)":
             lines.append(f'{indent}raise NotImplementedError("{name}: a part is still to be written")\n')
         return "".join(lines)
 

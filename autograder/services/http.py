@@ -6,7 +6,8 @@ import contextlib
 import json
 import socket
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,12 +24,14 @@ class Answer:
         body: the content.
         problem: why there was no whole answer, as a clause; empty when there was one.
         request: what was asked, as text to show.
+        headers: the answer's, by their names in lower case.
     """
 
     status: int
     body: bytes
     problem: str
     request: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -48,13 +51,14 @@ class Answer:
         return f"{self.status} {self.text[:2000]}"
 
 
-def ask(url: str, body: Any = None, *, seconds: float = 30.0) -> Answer:
+def ask(url: str, body: Any = None, *, seconds: float = 30.0, headers: Mapping[str, str] | None = None) -> Answer:
     """One request: GET, or POST with ``body`` as JSON. Never raises for what a server does.
 
     Args:
         url: where.
         body: what to send as JSON; bytes are sent as they are.
         seconds: the deadline for the whole answer, also of a server that sends a byte now and then.
+        headers: what to send beside ``Content-Type: application/json``.
     """
     method = "GET" if body is None else "POST"
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -68,7 +72,7 @@ def ask(url: str, body: Any = None, *, seconds: float = 30.0) -> Answer:
         clock.start()
         try:
             target = parts.path + (f"?{parts.query}" if parts.query else "")
-            connection.request(method, target or "/", data, {"Content-Type": "application/json"})
+            connection.request(method, target or "/", data, {"Content-Type": "application/json", **(headers or {})})
             response = connection.getresponse()
             content = response.read(LARGEST + 1)
         finally:
@@ -87,7 +91,8 @@ def ask(url: str, body: Any = None, *, seconds: float = 30.0) -> Answer:
         return Answer(0, b"", f"it did not end within {seconds:g} seconds", shown)
     if len(content) > LARGEST:
         return Answer(0, b"", f"it is larger than {LARGEST >> 20} MiB", shown)
-    return Answer(response.status, content, "", shown)
+    told = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, content, "", shown, told)
 
 
 def _hang_up(connection: socket.socket, late: threading.Event) -> None:

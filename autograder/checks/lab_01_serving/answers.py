@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.load import Load
+from autograder.checking.shelf import Array, Model, Shelf
 from autograder.checks.lab_01_serving.fixtures import OURS, TOLERANCE, CourseServer, ServedExport
-from autograder.checks.lab_01_serving.materials import MODEL, Array, Digits, Model, Shelf
+from autograder.checks.lab_01_serving.materials import MODEL, Digits
 from autograder.checks.lab_01_serving.visible import (
     far,
     predictions,

@@ -9,8 +9,10 @@ from itertools import groupby
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.folders import Watch
 from autograder.checking.load import Load
+from autograder.checking.programs import Programs, shown
+from autograder.checking.shelf import Array, Shelf
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
-from autograder.checks.lab_01_serving.materials import MODEL, Array, Programs, Shelf, shown
+from autograder.checks.lab_01_serving.materials import MODEL
 from autograder.checks.lab_01_serving.visible import (
     Publishing,
     publish_adds_the_next_version,

@@ -10,8 +10,10 @@ import numpy as np
 
 from autograder.checking import EvidenceBox, check, fail, stubs
 from autograder.checking.folders import written_after
+from autograder.checking.programs import Programs, shown
+from autograder.checking.shelf import Array, Shelf, generator
 from autograder.checks.lab_01_serving.fixtures import OURS, TOLERANCE, CourseServer, ServedExport, Started
-from autograder.checks.lab_01_serving.materials import MODEL, SECOND, Array, Programs, Shelf, generator, shown
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND
 from autograder.pods import Finished, Pod
 from autograder.services.http import Answer
 from autograder.services.savedmodel import random_dense

@@ -1,0 +1,232 @@
+"""What the checks of lab 02 share: the student's image, three instances of their app, and what stands behind each.
+
+The image is built and the model server starts side by side; as soon as there is an image, all three instances start.
+The first asks a real model server. The other two ask stubs, which slow down, fail and count as a check tells them;
+one of them has little time for an answer, so that nobody has to wait long to see it run out.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from autograder.checking.modelstub import ModelStub
+from autograder.checking.programs import Programs
+from autograder.checking.shelf import Array, Shelf, generator
+from autograder.errors import CheckFailed, GraderError
+from autograder.pods import Pod
+from autograder.pods.building import Build, Built
+from autograder.schedule import Later
+from autograder.services.api import Api, free_ports, start_api
+from autograder.services.savedmodel import random_dense
+from autograder.services.tfserving import ModelServer, start_model_server, version_of
+from autograder.submission import Intake
+from autograder.waiting import fail
+
+# Fixtures that take long to arrive: the checks that ask for them come late.
+SLOW: frozenset[str] = frozenset()
+# Fixtures that a check has for itself, and what they have in common: it changes what others would see.
+EXCLUSIVE = {"wired": "the patient instance", "hurried": "the hurried instance"}
+
+MODEL = "digits"
+PATIENT, SHORT = 30.0, 1.0  # seconds that an instance gives the model server
+BACKOFF = 0.5  # seconds
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="session")
+def programs(pod: Pod, intake: Intake) -> Programs:
+    return Programs(pod, intake)
+
+
+@pytest.fixture(scope="session")
+def pixels(seed: int) -> Array:
+    """Eight images of random pixels, shape (8, 64)."""
+    return generator(seed, "pixels").integers(0, 17, size=(8, 64)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What nobody may find again.
+
+    Attributes:
+        api: what the running instances are told in ``API_KEY``.
+        planted: what stands in a ``.env`` beside the student's files when the image is built.
+    """
+
+    api: str
+    planted: str
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    """Made anew for every run, and from no seed: nobody can know them beforehand."""
+    return Keys(f"key-{secrets.token_hex(16)}", f"env-{secrets.token_hex(16)}")
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The real model server, and the versions that it serves."""
+
+    server: ModelServer
+    shelf: Shelf
+
+    def ready(self) -> Upstream:
+        """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""
+        try:
+            self.server.wait_available(MODEL, min(self.shelf.models), seconds=60)
+        except CheckFailed as error:
+            raise GraderError(f"The course's model server did not start: {self.server.running.log()[-800:]}") from error
+        return self
+
+
+@dataclass(frozen=True)
+class Wired:
+    """An instance, and the stub behind it."""
+
+    api: Api
+    stub: ModelStub
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The three instances of the app."""
+
+    app: Api
+    wired: Api
+    hurried: Api
+
+
+@dataclass(frozen=True)
+class Started:
+    """What was set going at the beginning.
+
+    Attributes:
+        largest: how many images one request may have.
+    """
+
+    upstream: Upstream
+    patient_stub: ModelStub
+    hurried_stub: ModelStub
+    largest: int
+    building: Future[Built]
+    instances: Future[Instances]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None]) -> Iterator[Started]:
+    """Sets the image, the model server and the stubs going; nobody waits here."""
+    rng = generator(seed, "upstream")
+    ports = free_ports(5)
+    upstream = _start_upstream(pod, seed, (ports[0], ports[1]))
+    versions("tfserving", version_of(upstream.server))
+    largest = int(rng.integers(40, 90))
+    common = {"API_KEY": keys.api, "MODEL_NAME": MODEL, "MAX_BATCH": str(largest), "RETRY_BACKOFF": str(BACKOFF)}
+
+    def stub(purpose: str) -> ModelStub:
+        own = generator(seed, purpose)
+        return ModelStub(random_dense(own), MODEL, int(own.integers(2, 900)))
+
+    def start(building: Future[Built]) -> Instances:
+        built = building.result()
+        if not built.ok:
+            fail(built.problem, "`docker build` makes an image of the submission.", "Read the line that it names.")
+        if not built.argv:
+            fail("The image has no command.", "A CMD or ENTRYPOINT that starts the app.")
+        reals = {"MODEL_SERVER_URL": upstream.server.url, "MODEL_SERVER_GRPC": f"127.0.0.1:{ports[1]}"}
+
+        def one(port: int, where: dict[str, str], seconds: float, name: str) -> Api:
+            return start_api(pod, built, port, {**common, **where, "MODEL_TIMEOUT": f"{seconds:g}"}, name)
+
+        def behind(stub: ModelStub) -> dict[str, str]:
+            return {"MODEL_SERVER_URL": stub.rest, "MODEL_SERVER_GRPC": stub.grpc}
+
+        return Instances(
+            one(ports[2], reals, PATIENT, "the app"),
+            one(ports[3], behind(patient), PATIENT, "the app behind a stub"),
+            one(ports[4], behind(hurried), SHORT, "the app with MODEL_TIMEOUT=1"),
+        )
+
+    executor = ThreadPoolExecutor(2)
+    with stub("patient") as patient, stub("hurried") as hurried:
+        build = Build(extra={".env": f"API_KEY={keys.planted}\n".encode()}, needles=(keys.planted.encode(),))
+        building = executor.submit(pod.build, build)
+        yield Started(upstream, patient, hurried, largest, building, executor.submit(start, building))
+    executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_upstream(pod: Pod, seed: int, ports: tuple[int, int]) -> Upstream:
+    rng = generator(seed, "model")
+    pod.outside(f"/course/{MODEL}").mkdir()
+    shelf = Shelf(pod, f"/course/{MODEL}", rng, int(rng.integers(2, 40)))
+    shelf.put()
+    config = (
+        f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{pod.inside(f"/course/{MODEL}")}" '
+        'model_platform: "tensorflow" } }'
+    )
+    return Upstream(start_model_server(pod, ports, config), shelf)
+
+
+@pytest.fixture(scope="session")
+def upstream(started: Started) -> Later[Upstream]:
+    """The real model server, answering."""
+    return Later(started.upstream.ready)
+
+
+@pytest.fixture(scope="session")
+def built(started: Started) -> Later[Built]:
+    """The student's image. Fails the check when there is none."""
+
+    def wait() -> Built:
+        started.instances.result()
+        return started.building.result()
+
+    return Later(wait)
+
+
+@pytest.fixture(scope="session")
+def app(started: Started) -> Later[Api]:
+    """The instance in front of the real model server, alive."""
+
+    def wait() -> Api:
+        started.upstream.ready()
+        api = started.instances.result().app
+        api.wait_alive()
+        return api
+
+    return Later(wait)
+
+
+@pytest.fixture
+def wired(started: Started) -> Later[Wired]:
+    """The patient instance, alive, and the stub behind it; for one check at a time."""
+
+    def wait() -> Wired:
+        api = started.instances.result().wired
+        api.wait_alive()
+        return Wired(api, started.patient_stub)
+
+    return Later(wait)
+
+
+@pytest.fixture
+def hurried(started: Started) -> Later[Wired]:
+    """The instance with little time, alive, and the stub behind it; for one check at a time."""
+
+    def wait() -> Wired:
+        api = started.instances.result().hurried
+        api.wait_alive()
+        return Wired(api, started.hurried_stub)
+
+    return Later(wait)
+
+
+@pytest.fixture(scope="session")
+def largest(started: Started) -> int:
+    """How many images one request may have: what the instances were told in ``MAX_BATCH``."""
+    return started.largest

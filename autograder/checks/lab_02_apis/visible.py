@@ -1,0 +1,270 @@
+"""The checks of lab 02 that students get with the lab."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from autograder.checking import EvidenceBox, check, fail
+from autograder.checking.shelf import Array, Model
+from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Upstream, Wired
+from autograder.services.api import Api
+from autograder.services.http import Answer
+
+
+def show(evidence: EvidenceBox, title: str, answer: Answer) -> None:
+    evidence.http(title, answer.request, f"{answer}\n{json.dumps(dict(answer.headers), indent=1)}")
+
+
+def short(answer: Answer) -> str:
+    """An answer in one line of a sentence."""
+    return str(answer)[:500]
+
+
+def read(answer: Answer, rows: int) -> tuple[Array, list[Any], Any]:
+    """The probabilities, digits and version of a 200. Fails the check when it is none, or has another form."""
+    found = answer.json
+    predictions = found.get("predictions") if isinstance(found, dict) else None
+    form = '{"predictions": [{"digit": …, "probabilities": […]}, …], "model_version": …, "request_id": …}'
+    if answer.status != 200 or not isinstance(predictions, list):
+        fail(f"POST /predict gave: {short(answer)}", f"200, and {form}")
+    if len(predictions) != rows:
+        fail(f"{rows} images gave {len(predictions)} predictions.", "One prediction for each image.")
+    try:
+        probabilities = np.array([one["probabilities"] for one in predictions], dtype=np.float32)
+        digits = [one["digit"] for one in predictions]
+        version = found["model_version"]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        probabilities, digits, version = np.empty(0, dtype=np.float32), [], None
+    if probabilities.shape != (rows, 10):
+        fail(f"POST /predict gave: {short(answer)}", f"For each image ten probabilities: {form}")
+    return probabilities, digits, version
+
+
+def differs(probabilities: Array, digits: list[Any], expected: Array) -> str:
+    """Where an answer is not the model's own, as a sentence; empty when it is."""
+    wrong = np.argwhere(~(np.abs(probabilities - expected) <= TOLERANCE))
+    if len(wrong):
+        row, column = wrong[0]
+        return (
+            f"In image {row}, digit {column} has the probability {probabilities[row, column]:.7g}; "
+            f"the model itself gives {expected[row, column]:.7g}."
+        )
+    for row, digit in enumerate(digits):
+        if isinstance(digit, bool) or digit != int(np.argmax(probabilities[row])):
+            return f"Image {row} is said to be {digit!r}; the likeliest digit is {int(np.argmax(probabilities[row]))}."
+    return ""
+
+
+def require_own_answer(answer: Answer, rows: Array, models: list[Model]) -> None:
+    """Fails the check when an answer is not that of one of the models."""
+    probabilities, digits, _ = read(answer, len(rows))
+    differences = [differs(probabilities, digits, model(rows)) for model in models]
+    if all(differences):
+        fail(differences[0], f"The model server's numbers, to within {TOLERANCE:g}, and the likeliest digit.")
+
+
+@check(
+    "live-and-ready",
+    skill=1,
+    points=4,
+    visible=True,
+    hint="Try it without the grader: `API_KEY=k python -m app`, and `curl -i localhost:8000/health/live`.",
+)
+def alive_and_ready(app: Api, evidence: EvidenceBox) -> None:
+    """The image's command starts the app; with the model server up it is alive and ready."""
+    for path in ("/health/live", "/health/ready"):
+        answer = app.ask(path)
+        show(evidence, f"GET {path}", answer)
+        if answer.status != 200:
+            fail(f"GET {path} gave: {short(answer)}", "200: the app works, and so does the model server behind it.")
+
+
+@check(
+    "predict",
+    skill=2,
+    points=4,
+    needs=[alive_and_ready],
+    visible=True,
+    hint="POST {MODEL_SERVER_URL}/v1/models/{MODEL_NAME}:predict with {“instances”: [...]}, and pass its numbers on.",
+)
+def predict_gives_the_models_answer(app: Api, upstream: Upstream, pixels: Array, evidence: EvidenceBox) -> None:
+    """`POST /predict` gives the model's own probabilities, and the likeliest digit."""
+    answer = app.predict(pixels.tolist())
+    show(evidence, "Eight images", answer)
+    require_own_answer(answer, pixels, list(upstream.shelf.models.values()))
+
+
+def require_refusal(answer: Answer, field: str, what: str, *, statuses: tuple[int, ...] = (422,)) -> None:
+    """Fails the check unless an answer is a 422 whose ``detail`` names the field in a ``loc``."""
+    expected = " or ".join(map(str, statuses))
+    if field:
+        expected += f", with a “loc” that names “{field}” in its “detail”"
+    if answer.status not in statuses:
+        fail(f"{what} gave: {short(answer)}", f"{expected}.")
+    detail = answer.json.get("detail") if isinstance(answer.json, dict) else None
+    locs = [one.get("loc") for one in detail if isinstance(one, dict)] if isinstance(detail, list) else []
+    if field and not any(isinstance(loc, list) and field in loc for loc in locs):
+        fail(f"{what} gave: {short(answer)}", f"{expected}.")
+
+
+@check(
+    "bad-shape",
+    skill=3,
+    points=3,
+    needs=[predict_gives_the_models_answer],
+    visible=True,
+    hint="Let the types say it: a list of lists with min_length and max_length 64.",
+)
+def bad_shapes_are_refused(app: Api, evidence: EvidenceBox) -> None:
+    """An image that has not 64 pixels is refused with 422, and the answer names `images`."""
+    fine: list[Any] = [1.0] * 64
+    cases: dict[str, Any] = {
+        "An image of 63 pixels": [fine, fine[:63]],
+        "An image of 65 pixels": [[*fine, 1.0]],
+        "An image without pixels": [[]],
+        "An image of 8 rows of 8 pixels": [[[1.0] * 8] * 8],
+        "A flat list of 64 pixels": fine,
+    }
+    for what, images in cases.items():
+        answer = app.predict(images)
+        show(evidence, what, answer)
+        require_refusal(answer, "images", what)
+
+
+ERRORS = ("401", "403", "413", "422", "502", "503", "504")
+
+
+@check(
+    "documented",
+    skill=4,
+    points=4,
+    needs=[predict_gives_the_models_answer],
+    visible=True,
+    hint="Look at /docs. `responses={503: {“model”: Problem}}` in the decorator; `examples` in json_schema_extra.",
+)
+def the_document_tells_all(app: Api, evidence: EvidenceBox) -> None:
+    """The OpenAPI document has an example request, a model of the answer, and a model of every error."""
+    answer = app.ask("/openapi.json")
+    document = answer.json
+    if answer.status != 200 or not isinstance(document, dict):
+        fail(f"GET /openapi.json gave: {short(answer)}", "200, and the document.")
+    evidence.text("GET /openapi.json", json.dumps(document, indent=1)[:8000])
+    operation = at(document, "paths", "/predict", "post")
+    if not operation:
+        fail("The document has no POST /predict.", "It describes every route.")
+    body = at(document, *("paths", "/predict", "post", "requestBody", "content", "application/json"))
+    if not has_example(document, body):
+        fail("POST /predict has no example of a request.", "One in its schema, or in a field of that.")
+    if "predictions" not in at(document, *_schema("200"), "properties"):
+        fail("The 200 of POST /predict has no model with “predictions”.", "A response model.")
+    for status in ERRORS:
+        if not at(document, *_schema(status)):
+            fail(f"POST /predict has no model for {status}.", f"One for each of {', '.join(ERRORS)}.")
+
+
+def _schema(status: str) -> tuple[str, ...]:
+    return ("paths", "/predict", "post", "responses", status, "content", "application/json", "schema")
+
+
+def resolved(document: dict[str, Any], found: Any) -> Any:
+    """What a reference leads to; anything else as it is."""
+    for _ in range(8):  # a reference may lead to another; one that leads to itself ends here
+        target = found.get("$ref") if isinstance(found, dict) else None
+        if not isinstance(target, str) or not target.startswith("#/"):
+            break
+        found = document
+        for part in target[2:].split("/"):
+            found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def at(document: dict[str, Any], *way: str) -> dict[str, Any]:
+    """What stands at a place of an OpenAPI document, over references; an empty dict where there is nothing."""
+    found: Any = document
+    for step in way:
+        found = resolved(document, found.get(step)) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def has_example(document: dict[str, Any], body: dict[str, Any]) -> bool:
+    """Whether a media type, its schema, or a field of that has an example."""
+    schema = resolved(document, body.get("schema"))
+    schema = schema if isinstance(schema, dict) else {}
+    fields = schema.get("properties")
+    places = [body, schema, *(fields.values() if isinstance(fields, dict) else [])]
+    return any(isinstance(place, dict) and (place.get("example") or place.get("examples")) for place in places)
+
+
+@check(
+    "down",
+    skill=7,
+    points=3,
+    needs=[predict_gives_the_models_answer],
+    visible=True,
+    hint="Catch your client's connection error, and answer 503 with the header Retry-After: some seconds.",
+)
+def no_model_server_is_a_503(hurried: Wired, pixels: Array, evidence: EvidenceBox) -> None:
+    """With the model server down, `POST /predict` is 503 with `Retry-After`."""
+    hurried.stub.down()
+    try:
+        answer = hurried.api.predict(pixels.tolist())
+    finally:
+        hurried.stub.up()
+    show(evidence, "The model server refuses connections", answer)
+    require_503(answer, "With the model server down, POST /predict")
+
+
+def require_503(answer: Answer, what: str) -> None:
+    """Fails the check unless an answer is a 503 that says when to come back."""
+    told = answer.headers.get("retry-after", "")
+    if answer.status != 503 or not told.isdecimal():
+        shown = f"with Retry-After: {told}" if told else "without Retry-After"
+        fail(f"{what} gave, {shown}: {short(answer)}", "503, and a Retry-After of whole seconds.")
+
+
+@check(
+    "too-large",
+    skill=9,
+    points=3,
+    needs=[predict_gives_the_models_answer],
+    visible=True,
+    hint="Compare with settings.max_batch, which comes from MAX_BATCH.",
+)
+def too_large_a_batch_is_413(app: Api, largest: int, evidence: EvidenceBox) -> None:
+    """`MAX_BATCH` images go into one request; one more is 413."""
+    for count, status in ((largest, 200), (largest + 1, 413)):
+        answer = app.predict([[1.0] * 64] * count)
+        evidence.http(f"{count} images, with MAX_BATCH={largest}", answer.request[:300], short(answer))
+        if answer.status != status:
+            fail(f"With MAX_BATCH={largest}, {count} images gave: {short(answer)}", f"{status}.")
+
+
+@check(
+    "key",
+    skill=10,
+    points=4,
+    needs=[predict_gives_the_models_answer],
+    visible=True,
+    hint="`APIKeyHeader(name=“X-API-Key”, auto_error=False)` in a dependency. Compare bytes: é is not ASCII.",
+)
+def only_the_key_opens(app: Api, pixels: Array, evidence: EvidenceBox) -> None:
+    """Without `X-API-Key` it is 401, with a wrong one 403; the health endpoints ask for none."""
+    body = {"images": pixels[:1].tolist()}
+    answer = app.ask("/predict", body)
+    show(evidence, "No key", answer)
+    if answer.status != 401:
+        fail(f"POST /predict without X-API-Key gave: {short(answer)}", "401.")
+    wrong = {
+        "half of the key": app.key[: len(app.key) // 2],
+        "the key and one letter more": app.key + "x",
+        "the key in capitals": app.key.upper(),
+        "a key with an é in it": "clé",
+    }
+    for what, key in wrong.items():
+        answer = app.ask("/predict", body, headers={"X-API-Key": key})
+        evidence.http(f"X-API-Key: {what}", answer.request, short(answer))
+        if answer.status != 403:
+            fail(f"POST /predict with {what} as X-API-Key gave: {short(answer)}", "403.")

@@ -1,0 +1,120 @@
+"""The student's API: one instance of their app, and how to ask it.
+
+An instance is the command of their Dockerfile with an environment of ours. Several run side by side in one pod, each
+at a port of its own, which it is told in ``PORT``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autograder.pods import Limits, MiB, Pod, Program, Running
+from autograder.pods.building import Built
+from autograder.services.http import Answer, ask
+from autograder.waiting import fail, polling
+
+START_SECONDS = 60.0
+SERVICE = Limits(seconds=None, cpu_seconds=600, memory=1536 * MiB, processes=256)
+USUAL_PORT = 8000
+REMEMBERED = 5_000  # answers
+
+
+@dataclass
+class Api:
+    """One running instance.
+
+    Attributes:
+        running: its process.
+        port: where it has to listen.
+        key: the key that it was given.
+        name: what messages call it.
+        answers: what it has answered to ``ask`` and ``predict``.
+    """
+
+    running: Running
+    port: int
+    key: str
+    name: str
+    answers: list[Answer] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def ask(
+        self, path: str, body: Any = None, *, seconds: float = 60.0, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Any request; a POST when there is a body."""
+        answer = ask(self.url + path, body, seconds=seconds, headers=headers)
+        with self._lock:
+            if len(self.answers) < REMEMBERED:
+                self.answers.append(answer)
+        return answer
+
+    def predict(self, images: Any, *, seconds: float = 60.0, headers: Mapping[str, str] | None = None) -> Answer:
+        """``POST /predict`` with the right key."""
+        sent = {"X-API-Key": self.key, **(headers or {})}
+        return self.ask("/predict", {"images": images}, seconds=seconds, headers=sent)
+
+    def wait_alive(self) -> None:
+        """Waits until it answers ``GET /health/live`` with 200. Raises CheckFailed when it never does."""
+
+        def look() -> bool | None:
+            return True if ask(self.url + "/health/live", seconds=10).status == 200 else None
+
+        def saw() -> str:
+            if not self.running.alive:
+                finished = self.running.finished()
+                said = finished.tail(8)
+                return f"The app {finished.ending()}." + (f" It said:\n{said}" if said else " It said nothing.")
+            answer = ask(self.url + "/health/live", seconds=10)
+            last = "\n".join(self.running.log().strip().splitlines()[-6:])
+            return f"GET {self.url}/health/live gave: {answer}" + (f"\nThe app said last:\n{last}" if last else "")
+
+        def hopeless() -> bool:
+            return not self.running.alive
+
+        try:
+            polling(look, seconds=START_SECONDS, saw=saw, expected="200", give_up=hopeless)
+        except Exception:
+            if self.running.alive and _listens(USUAL_PORT):
+                fail(
+                    f"The app listens on port {USUAL_PORT}. It was started with PORT={self.port}.",
+                    f"It listens on the port that PORT names, and on {USUAL_PORT} when there is none.",
+                    "Read PORT in the command that starts uvicorn; settings.py already does.",
+                )
+            raise
+
+
+def start_api(pod: Pod, built: Built, port: int, environment: Mapping[str, str], name: str) -> Api:
+    """Starts an instance of the image; comes back at once.
+
+    Args:
+        pod: where.
+        built: the student's image.
+        port: told to the app in ``PORT``.
+        environment: what else it is told; ``API_KEY`` must be there.
+        name: what messages call it.
+    """
+    env = {**built.env, **environment, "PORT": str(port), "UVICORN_PORT": str(port)}
+    running = pod.start(Program(built.argv, env=env, cwd=built.workdir, limits=SERVICE, built=built))
+    return Api(running, port, environment["API_KEY"], name)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this pod that nobody listens on, all different."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False

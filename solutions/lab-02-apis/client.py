@@ -1,0 +1,154 @@
+"""A typed client for the digits API, and a command line around it.
+
+    ApiError                  anything that goes wrong; raised itself when nothing below fits
+    ├── InvalidRequest        422 or 413: the API won't take this request, today or tomorrow
+    ├── NotAllowed            401 or 403: the key is missing, or wrong
+    ├── Unavailable           503, or nobody listens: also after the last attempt
+    └── DeadlineExceeded      504, or the whole answer was not there in time
+
+`predict` tries again after a 503 and when no connection was to be had, and at no other time. It waits as long as
+`Retry-After` says, makes three attempts at most, and ends within its timeout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from typing import Any
+
+import httpx
+
+ATTEMPTS = 3
+
+
+class ApiError(Exception):
+    """Anything that goes wrong between the caller and the model."""
+
+
+class InvalidRequest(ApiError):
+    """422 or 413: the API won't take this request."""
+
+
+class NotAllowed(ApiError):
+    """401 or 403: the key is missing, or wrong."""
+
+
+class Unavailable(ApiError):
+    """503, or nobody listens."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait  # seconds before it makes sense to try again
+
+
+class DeadlineExceeded(ApiError):
+    """504, or the whole answer was not there in time."""
+
+
+class Client:
+    """Ask the API.
+
+    Args:
+        url: where it listens.
+        key: what it wants as `X-API-Key`.
+        timeout: seconds for `predict` as a whole, retries and waiting included.
+    """
+
+    def __init__(self, url: str, key: str, timeout: float = 10.0) -> None:
+        self._url, self._timeout = url.rstrip("/"), timeout
+        self._client = httpx.Client(headers={"X-API-Key": key}, trust_env=False)
+
+    def predict(self, images: list[Any]) -> dict[str, Any]:
+        """Give the API's answer: `predictions`, `model_version` and `request_id`.
+
+        Raises:
+            ApiError: one of its subclasses, see the top of this file.
+        """
+        ### BEGIN SOLUTION
+        deadline = time.monotonic() + self._timeout
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._ask(images, deadline)
+            except Unavailable as error:
+                # A little later than told, each client at its own moment: they would all come back at once otherwise.
+                wait = error.wait + random.uniform(0, 0.1)
+                if attempt == ATTEMPTS or time.monotonic() + wait > deadline:
+                    raise
+                time.sleep(wait)
+        raise AssertionError("unreachable")
+        ### END SOLUTION
+
+    ### BEGIN SOLUTION (silent)
+    def _ask(self, images: list[Any], deadline: float) -> dict[str, Any]:
+        """One attempt. The timeout of httpx starts anew with each piece, so the pieces are counted here."""
+        left = max(deadline - time.monotonic(), 0.01)
+        try:
+            with self._client.stream("POST", f"{self._url}/predict", json={"images": images}, timeout=left) as answer:
+                content = b""
+                for piece in answer.iter_bytes():
+                    content += piece
+                    if time.monotonic() > deadline:
+                        raise DeadlineExceeded(f"no whole answer within {self._timeout:g} seconds")
+        except httpx.TimeoutException:
+            raise DeadlineExceeded(f"no whole answer within {self._timeout:g} seconds") from None
+        except httpx.ConnectError as error:
+            raise Unavailable(f"nobody answers at {self._url}: {error}", wait=0.1) from error
+        except httpx.HTTPError as error:
+            raise ApiError(f"the connection broke: {error}") from error
+        _raise_for(answer, content)
+        try:
+            found = json.loads(content)
+        except ValueError as error:
+            raise ApiError("the answer is no JSON") from error
+        if not isinstance(found, dict) or "predictions" not in found:
+            raise ApiError("the answer holds no predictions")
+        return found
+
+    ### END SOLUTION
+
+
+### BEGIN SOLUTION (silent)
+def _raise_for(answer: httpx.Response, content: bytes) -> None:
+    """Raise the error that belongs to a status."""
+    said = f"{answer.status_code}: {content[:300].decode('utf-8', 'replace')}"
+    match answer.status_code:
+        case 200:
+            return
+        case 413 | 422:
+            raise InvalidRequest(said)
+        case 401 | 403:
+            raise NotAllowed(said)
+        case 503:
+            told = answer.headers.get("Retry-After", "")
+            raise Unavailable(said, wait=float(told) if told.isdecimal() else 1.0)
+        case 504:
+            raise DeadlineExceeded(said)
+    raise ApiError(said)
+
+
+### END SOLUTION
+
+
+def main() -> int:
+    """`python client.py [--url URL] [--timeout SECONDS] predict` reads a JSON list of images; see the README."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--timeout", type=float, default=10.0)
+    parser.add_argument("command", choices=["predict"])
+    options = parser.parse_args()
+    # From the environment: what stands on a command line can be read by everybody on the machine.
+    client = Client(options.url, os.environ.get("API_KEY", ""), options.timeout)
+    try:
+        print(json.dumps(client.predict(json.load(sys.stdin))))
+    except ApiError as error:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
