@@ -119,12 +119,15 @@ class Checks:
         if session.testsfailed:
             raise session.Interrupted("the checks can't be collected")
         self._items = {_check(item).name: item for item in session.items}
-        followers = [*session.items[1:], None]
+        followers = [*session.items[1:], *session.items[-1:]]  # what they all share ends when all of them have
         prepared = [self._prepare(item, following) for item, following in zip(session.items, followers, strict=True)]
-        run_all(sorted(prepared, key=self._when), side_by_side=SIDE_BY_SIDE)
+        try:
+            run_all(sorted(prepared, key=self._when), side_by_side=SIDE_BY_SIDE)
+        finally:
+            session._setupstate.teardown_exact(None)
         return True
 
-    def _prepare(self, item: pytest.Item, following: pytest.Item | None) -> Task:
+    def _prepare(self, item: pytest.Item, following: pytest.Item) -> Task:
         """Resolves a check's fixtures, in this thread: pytest's own bookkeeping knows only one."""
         box = item.stash[BOX] = EvidenceBox()
         setup = pytest.CallInfo.from_call(lambda: item.session._setupstate.setup(item), "setup")

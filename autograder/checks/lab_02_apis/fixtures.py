@@ -35,7 +35,7 @@ EXCLUSIVE = {"wired": "the patient instance", "hurried": "the hurried instance"}
 
 MODEL = "digits"
 PATIENT, SHORT = 30.0, 1.0  # seconds that an instance gives the model server
-BACKOFF = 0.5  # seconds
+BACKOFF = 0.5  # seconds that the patient instance waits at most before its first retry
 TOLERANCE = 1e-5
 
 
@@ -126,7 +126,7 @@ def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None
     upstream = _start_upstream(pod, seed, (ports[0], ports[1]))
     versions("tfserving", version_of(upstream.server))
     largest = int(rng.integers(40, 90))
-    common = {"API_KEY": keys.api, "MODEL_NAME": MODEL, "MAX_BATCH": str(largest), "RETRY_BACKOFF": str(BACKOFF)}
+    common = {"API_KEY": keys.api, "MODEL_NAME": MODEL, "MAX_BATCH": str(largest)}
 
     def stub(purpose: str) -> ModelStub:
         own = generator(seed, purpose)
@@ -141,7 +141,10 @@ def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None
         reals = {"MODEL_SERVER_URL": upstream.server.url, "MODEL_SERVER_GRPC": f"127.0.0.1:{ports[1]}"}
 
         def one(port: int, where: dict[str, str], seconds: float, name: str) -> Api:
-            return start_api(pod, built, port, {**common, **where, "MODEL_TIMEOUT": f"{seconds:g}"}, name)
+            # Also with three attempts, most of the time is the model server's.
+            backoff = BACKOFF if seconds == PATIENT else BACKOFF / 10
+            times = {"MODEL_TIMEOUT": f"{seconds:g}", "RETRY_BACKOFF": f"{backoff:g}"}
+            return start_api(pod, built, port, {**common, **where, **times}, name)
 
         def behind(stub: ModelStub) -> dict[str, str]:
             return {"MODEL_SERVER_URL": stub.rest, "MODEL_SERVER_GRPC": stub.grpc}

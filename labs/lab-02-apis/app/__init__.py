@@ -1,0 +1,1 @@
+"""An API that reads handwritten digits, in front of a model server."""
