@@ -1,6 +1,7 @@
 """Where services run: a pod, its runtimes, and the sandbox around a student's programs."""
 
 from autograder.pods.base import Pod, Running
+from autograder.pods.building import Build, Built
 from autograder.pods.choose import choose
 from autograder.pods.folders import pod_folder
 from autograder.pods.local import LocalPod, LocalRuntime, Walls, enter, walls
@@ -8,6 +9,8 @@ from autograder.pods.program import Finished, Limits, MiB, Program
 from autograder.pods.runtime import Runtime, Seat, Session
 
 __all__ = [
+    "Build",
+    "Built",
     "Finished",
     "Limits",
     "LocalPod",

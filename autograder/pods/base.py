@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Protocol
 
+from autograder.pods.building import Build, Built
 from autograder.pods.program import Finished, Program
 
 
@@ -49,6 +50,16 @@ class Pod(ABC):
     @abstractmethod
     def start(self, program: Program) -> Running:
         """Starts a program and comes back at once. Raises GraderError when the machine can't."""
+
+    @abstractmethod
+    def build(self, build: Build) -> Built:
+        """Makes an image from a Dockerfile; what is wrong with that stands in the answer.
+
+        ``start(Program(built.argv, env={**built.env, …}, cwd=built.workdir, built=built))`` runs it.
+
+        Raises:
+            GraderError: the machine or the engine failed.
+        """
 
     @abstractmethod
     def inside(self, path: str) -> str:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,17 +27,20 @@ import psutil
 from autograder.errors import GraderError
 from autograder.pods import rootfs
 from autograder.pods.base import Pod, give
+from autograder.pods.building import Build, Built
 from autograder.pods.folders import pod_folder
 from autograder.pods.process import SANDBOX, Child, Process
 from autograder.pods.program import ENVIRONMENT, Program
 from autograder.pods.runtime import Seat
 from autograder.pods.sandbox import Spec
+from autograder.pods.unpacked import Unpacked, as_in_debian, build_here, lay_out, root
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # What a program in the pod may read of the course: the model server, and the package that it is in.
 SHOWN = [PACKAGE / "__init__.py", PACKAGE / "modelserver"]
 OUTER = ("mount", "net", "pid", "ipc", "uts")
 INNER = ("mount", "pid", "ipc", "uts")
+PATH = f"{Path(sys.prefix) / 'bin'}:/usr/local/bin:/usr/bin:/bin"
 STUDENTS = 1_000_000  # user numbers from here on belong to nobody on this machine
 
 
@@ -112,6 +115,7 @@ def _spec(argv: Sequence[str], *, namespaces: Sequence[str] = (), loopback: bool
         "root": None,
         "user": None,
         "drop": False,
+        "own_command": False,
         "limits": {},
     }
 
@@ -161,6 +165,7 @@ class LocalPod(Pod):
         self.isolation = walls.sentences()
         self._elsewhere = elsewhere
         self._running: list[Process] = []
+        self._images: dict[str, Unpacked] = {}
         try:
             if walls.namespaces:
                 rootfs.build(folder, user=walls.user or 0, packages=SHOWN)
@@ -175,27 +180,57 @@ class LocalPod(Pod):
             ) from error
         self.grant("/submission")
 
+    def build(self, build: Build) -> Built:
+        try:
+            descriptor = self.open(build.context, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                built, files = build_here(descriptor, build, {"PATH": PATH, "LANG": ENVIRONMENT["LANG"]})
+            finally:
+                os.close(descriptor)
+            if not built.ok:
+                return built
+            number = len(self._images) + 1
+            if self.walls.namespaces:
+                user = self.walls.user or 0
+                image = root(self.folder, number, files, user=user, packages=SHOWN, size=build.added_size + (16 << 20))
+            else:
+                image = Unpacked(self.folder / ".images" / str(number), files)
+                image.top.mkdir(parents=True)
+                lay_out(image.top, files)
+        except OSError as error:
+            raise GraderError(f"The image's files could not be laid out: {error}.") from error
+        self._images[str(number)] = image
+        return replace(built, image=str(number))
+
     def start(self, program: Program) -> Process:
-        bin_folder = str(Path(sys.prefix) / "bin")
         env = {
             **ENVIRONMENT,
-            "PATH": f"{bin_folder}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": PATH,
             "HOME": self.inside("/tmp"),
             "TMPDIR": self.inside("/tmp"),
             **program.env,
         }
         if not self.walls.namespaces:
             env["TFSERVING_MODELS_ROOT"] = str(self.outside("/models"))
+        argv, cwd, top = list(program.argv), self.inside(program.cwd), self.folder
+        if program.built is not None:
+            image = self._images[program.built.image]
+            top, cwd, argv = image.top, program.cwd, as_in_debian(argv)
+            if not self.walls.namespaces:
+                argv = [image.moved(word) for word in argv]
+                env = image.moved_env(env)
+                cwd = str(top) + cwd
         spec: Spec = {
-            "argv": list(program.argv),
+            "argv": argv,
             "env": env,
-            "cwd": self.inside(program.cwd),
+            "cwd": cwd,
             "lifeline": 0,
             "namespaces": list(INNER) if self.walls.namespaces else [],
             "loopback": False,
-            "root": str(self.folder) if self.walls.namespaces else None,
+            "root": str(top) if self.walls.namespaces else None,
             "user": self.walls.user + 1 if program.ours and self.walls.user is not None else self.walls.user,
             "drop": True,
+            "own_command": program.built is not None,
             "limits": program.limits.rlimits(),
         }
         if self.walls.user is None:

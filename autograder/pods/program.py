@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autograder.pods.building import Built
 
 MiB = 1 << 20
 
@@ -67,6 +70,7 @@ class Program:
         limits: how much of the machine it may use.
         service: the real system that it is; where there are containers it runs in one of that system's image.
         ours: a program of the course's own, which the student's programs may not disturb.
+        built: the student's image that it runs in. A command that is not in there ends with 127, as in a container.
     """
 
     argv: tuple[str, ...]
@@ -76,6 +80,7 @@ class Program:
     limits: Limits = Limits()
     service: str = ""
     ours: bool = False
+    built: Built | None = None
 
     def within(self, **changes: Any) -> Program:
         """The same program with other limits."""

@@ -67,6 +67,7 @@ class Spec(TypedDict):
     root: str | None  # the folder that the program takes for "/"
     user: int | None  # the numeric user and group to become; None keeps them
     drop: bool  # give up every privilege before the program starts
+    own_command: bool  # what can't be executed ends with 127 or 126, as in a shell; otherwise the starter is told
     limits: dict[str, int]  # names of resource.RLIMIT_* without the prefix, in lower case
 
 
@@ -160,6 +161,9 @@ def become(spec: Spec) -> NoReturn:
         os.umask(0o022)
         os.execvpe(spec["argv"][0], spec["argv"], os.environ if spec["env"] is None else spec["env"])
     except OSError as error:
+        if spec["own_command"]:
+            os.write(2, f"{spec['argv'][0]}: {error.strerror}\n".encode())
+            os._exit(127 if error.errno == errno.ENOENT else 126)
         if error.errno == errno.EAGAIN:  # too many processes of its own user: nobody's fault but its own
             os.write(2, f"{spec['argv'][0]}: {error.strerror}\n".encode())
             os._exit(START_FAILED)

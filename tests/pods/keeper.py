@@ -24,7 +24,7 @@ from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any
 
-from autograder.pods import Finished, LocalPod, Pod, Program, Running, Walls, enter, pod_folder, walls
+from autograder.pods import Build, Built, Finished, LocalPod, Pod, Program, Running, Walls, enter, pod_folder, walls
 from autograder.pods.docker.pod import DockerPod, lines
 
 
@@ -39,6 +39,11 @@ class RemotePod(Pod):
 
     def start(self, program: Program) -> Running:
         return RemoteRunning(self, self._ask("start", program))
+
+    def build(self, build: Build) -> Built:
+        built = self._ask("build", build)
+        assert isinstance(built, Built)
+        return built
 
     def inside(self, path: str) -> str:
         return str(self._ask("inside", path))

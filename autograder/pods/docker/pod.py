@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from autograder.errors import GraderError
+from autograder.errors import GraderError, NotRun
 from autograder.pods.base import Pod, Running, give
+from autograder.pods.building import Build, Built
 from autograder.pods.docker.talk import Ask, Signal, Start, Tell
 from autograder.pods.process import Capture, Process
 from autograder.pods.program import ENVIRONMENT, Finished, Program
@@ -75,6 +76,7 @@ class DockerPod(Pod):
             "root": None,
             "user": self.user,
             "drop": True,
+            "own_command": False,
             "limits": program.limits.rlimits(),
         }
         process = Process(program, self._yard.start(spec))
@@ -82,6 +84,9 @@ class DockerPod(Pod):
             self._programs = [other for other in self._programs if other.alive]
             self._programs.append(process)
         return process
+
+    def build(self, build: Build) -> Built:
+        raise NotRun("Images are not built in Docker yet.", "", "Use RUNTIME=local.")
 
     def _serve(self, program: Program, env: dict[str, str]) -> Service:
         with self._lock:
