@@ -79,6 +79,7 @@ def main() -> int:
 def _explore(job: dict[str, Any]) -> Explored:
     import schemathesis
     from schemathesis.checks import not_a_server_error
+    from schemathesis.core.result import Err
     from schemathesis.specs.openapi.checks import (
         content_type_conformance,
         response_schema_conformance,
@@ -95,9 +96,9 @@ def _explore(job: dict[str, Any]) -> Explored:
     try:
         schema = schemathesis.openapi.from_dict(json.loads(job["document"]))
         for found in schema.get_all_operations():
-            operation = found.ok() if hasattr(found, "ok") else None
-            if operation is None:
+            if isinstance(found, Err):
                 return Explored("\n".join(summary), f"An operation of the document can't be read: {found.err()}")
+            operation = found.ok()
             seen = _try_operation(operation, job, checks)
             summary.append(f"{operation.method.upper()} {operation.path}: {seen.summary}")
             if seen.problem:

@@ -6,6 +6,7 @@ That package imports all of TensorFlow. Field numbers are those of ``predict.pro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -16,6 +17,7 @@ from autograder.services import wire
 
 AVAILABLE = 30
 DT_FLOAT = 1
+Method = Callable[[Core, bytes, grpc.ServicerContext], bytes]
 THREADS = 128  # more than any check holds at a time
 CODES = {
     "unavailable": grpc.StatusCode.UNAVAILABLE,
@@ -27,7 +29,10 @@ CODES = {
 
 def start(core: Core, address: str) -> grpc.Server:
     """Listens. Ends with ``stop``."""
-    handlers = {"PredictionService": {"Predict": _predict}, "ModelService": {"GetModelStatus": _status}}
+    handlers: dict[str, dict[str, Method]] = {
+        "PredictionService": {"Predict": _predict},
+        "ModelService": {"GetModelStatus": _status},
+    }
     options = [("grpc.max_receive_message_length", 32 << 20), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     for service, methods in handlers.items():
@@ -38,11 +43,10 @@ def start(core: Core, address: str) -> grpc.Server:
     return server
 
 
-def _bound(core, method):  # type: ignore[no-untyped-def]
+def _bound(core: Core, method: Method) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
         core.saw(context.peer())
-        answer: bytes = method(core, request, context)
-        return answer
+        return method(core, request, context)
 
     return handle
 

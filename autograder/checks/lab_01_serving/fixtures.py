@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autograder.checking.digits import read_digits
 from autograder.checking.programs import Programs
 from autograder.checking.shelf import Array, Model, Shelf, generator
-from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_LIMITS, Digits, read_digits
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_LIMITS, Digits
 from autograder.errors import CheckFailed, GraderError
 from autograder.pods import Finished, Pod
 from autograder.schedule import Later

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from autograder.checking.digits import MODEL
 from autograder.checking.modelstub import ModelStub
 from autograder.checking.programs import Programs
 from autograder.checking.shelf import Array, Shelf, generator
@@ -33,7 +34,6 @@ SLOW: frozenset[str] = frozenset()
 # Fixtures that a check has for itself, and what they have in common: it changes what others would see.
 EXCLUSIVE = {"wired": "the patient instance", "hurried": "the hurried instance"}
 
-MODEL = "digits"
 PATIENT, SHORT = 30.0, 1.0  # seconds that an instance gives the model server
 BACKOFF = 0.5  # seconds that the patient instance waits at most before its first retry
 TOLERANCE = 1e-5
