@@ -26,6 +26,11 @@ def test_a_solution_becomes_a_gap_that_says_so() -> None:
     ast.parse(made)
 
 
+def test_a_silent_gap_leaves_what_is_around_it_working() -> None:
+    text = "class A:\n    'It.'\n\n    ### BEGIN SOLUTION (silent)\n    x = 1\n    ### END SOLUTION\n"
+    assert starter(text, "f.py") == "class A:\n    'It.'\n\n    # YOUR CODE HERE\n"
+
+
 def test_in_other_files_a_gap_is_a_comment() -> None:
     assert starter("### BEGIN SOLUTION\nx\n### END SOLUTION\n", "serve.sh") == "# YOUR CODE HERE\n"
 
