@@ -16,12 +16,12 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from autograder.errors import GraderError, MachineError
+from autograder.events import Event, Job
 from autograder.lab import LABS, SOLUTIONS, Lab
 from autograder.pods import LocalRuntime, Runtime, Session, choose
 from autograder.ports import holder
 from autograder.report import Finding, Report, Result, Verdict
 from autograder.submission import examine
-from autograder.worker import Event, Job
 
 ATTEMPTS = 2
 AGAIN = "Run it again; it is not your work's fault."
