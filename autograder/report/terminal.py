@@ -246,7 +246,10 @@ def _provenance(console: Console, report: Report) -> list[Text]:
     """How it was graded, and what stood between the student's code and the machine."""
     how = f"Graded in {report.seconds:.1f} s · runtime {report.runtime} · seed {report.seed}"
     walls = "; ".join(sentence.rstrip(".") for sentence in report.isolation) or "none"
-    return [_text(console, sentence, "dim") for sentence in (how, f"Isolation: {walls}")]
+    said = [how, f"Isolation: {walls}"]
+    if report.runtime == "local" and "docker" in report.versions:
+        said.append(f"Docker: {report.versions['docker']}")
+    return [_text(console, sentence, "dim") for sentence in said]
 
 
 def _first_lines(text: str) -> str:

@@ -177,6 +177,13 @@ def test_with_an_engine_and_its_images_auto_is_docker() -> None:
     assert choose("auto", LAB.services).name == "docker"
 
 
+def test_an_engine_that_lacks_images_is_a_hint_and_no_obstacle() -> None:
+    place = choose("auto", [*LAB.services, "grafana", "elasticsearch"])
+    assert place.name == "local"
+    said = place.versions["docker"]
+    assert said == "the engine answers, but has no image for Grafana and Elasticsearch: run `make images`"
+
+
 def test_a_missing_image_is_said_before_anything_runs() -> None:
     with pytest.raises(MachineError, match="no image for Grafana"):
         choose("docker", [*LAB.services, "grafana"])

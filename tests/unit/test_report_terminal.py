@@ -71,6 +71,13 @@ def test_the_end_says_score_next_step_isolation_and_files() -> None:
     assert "report.html out/report.html" in end
 
 
+def test_an_engine_without_its_images_is_said_below_the_score() -> None:
+    said = "the engine answers, but has no image for Python: run `make images`"
+    report = realistic().model_copy(update={"runtime": "local", "versions": {"docker": said}})
+    assert f"Docker: {said}" in flat(shown(report))
+    assert "Docker: the engine" not in flat(shown(report.model_copy(update={"versions": {}})))
+
+
 def test_an_error_is_said_next_to_the_score() -> None:
     assert "Not fully graded: 1 check worth 10 points" in flat(shown(realistic()))
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from autograder.pods.docker.engine import Engine, connect, sweep
+from autograder.pods.docker.engine import Engine, connect, failures, sweep
 from autograder.pods.docker.pod import ISOLATION
 from autograder.pods.docker.steward import Steward, Worker
 from autograder.pods.folders import pod_folder
@@ -34,9 +34,16 @@ class DockerRuntime:
 
     @classmethod
     def available(cls, services: Iterable[str]) -> DockerRuntime:
-        """The runtime for a lab with these services. Raises MachineError when the engine or an image is missing."""
+        """The runtime for a lab with these services.
+
+        Raises:
+            MachineError: no engine answers.
+            ImagesMissing: one does, but lacks images.
+            GraderError: the engine failed when it was asked.
+        """
         engine = connect()
-        return cls(engine, find(engine.client, needed(services)))
+        with failures("looking for the images"):
+            return cls(engine, find(engine.client, needed(services)))
 
     @contextlib.contextmanager
     def session(self, submission: Path) -> Iterator[Steward]:

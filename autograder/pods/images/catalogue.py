@@ -24,6 +24,22 @@ AMD64, ARM64 = "linux/amd64", "linux/arm64"
 OURS = "model-deployment"
 
 
+class ImagesMissing(MachineError):
+    """The engine answers, but lacks images.
+
+    Attributes:
+        titles: of what.
+    """
+
+    def __init__(self, titles: list[str]) -> None:
+        self.titles = titles
+        super().__init__(
+            f"Docker has no image for {' and '.join(titles)}.",
+            "Images are fetched or built before anything is graded.",
+            "Run `make images`; in a room without a network, `make images-load`.",
+        )
+
+
 @dataclass(frozen=True)
 class Image:
     """One system's image.
@@ -148,7 +164,7 @@ def needed(services: Iterable[str]) -> list[str]:
 
 
 def find(client: DockerClient, names: Iterable[str]) -> dict[str, Found]:
-    """The images by name. Raises MachineError when one is not here: nothing is fetched while grading."""
+    """The images by name. Raises ImagesMissing when one is not here: nothing is fetched while grading."""
     platform = platform_of(client)
     found, missing = {}, []
     for name in names:
@@ -158,9 +174,5 @@ def find(client: DockerClient, names: Iterable[str]) -> dict[str, Found]:
         else:
             found[name] = image
     if missing:
-        raise MachineError(
-            f"Docker has no image for {' and '.join(missing)}.",
-            "Images are fetched or built before anything is graded.",
-            "Run `make images`; in a room without a network, `make images-load`.",
-        )
+        raise ImagesMissing(missing)
     return found
