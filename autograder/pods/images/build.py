@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autograder.errors import CourseError, GraderError, MachineError, UsageError
+from autograder.lab import labs, load_lab
 from autograder.pods.images.catalogue import (
     ARM64,
     CATALOGUE,
@@ -29,6 +31,7 @@ from autograder.pods.images.catalogue import (
     Found,
     Image,
     look,
+    needed,
     platform_of,
 )
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 APT = Path("/etc/apt")
 SECONDS = 1800  # for one pull or build
+KEPT = 24 * 3600  # seconds that an image of an earlier course may stay
 
 
 def build(client: DockerClient, names: Iterable[str], say: Say) -> int:
@@ -55,22 +59,33 @@ def build(client: DockerClient, names: Iterable[str], say: Say) -> int:
     if unknown := set(names) - CATALOGUE.keys():
         raise UsageError(f"There is no image {', '.join(sorted(unknown))}.", f"Known are {', '.join(CATALOGUE)}.")
     platform = platform_of(client)
-    lacking = 0
+    lacking = []
     for name in names:
         try:
             say(f"{name:<14} {_provide(client, CATALOGUE[name], platform, say).sentence()}")
         except CourseError as error:
-            lacking += 1
+            lacking.append(name)
             say(f"{name:<14} not here: {error.saw}")
-    return lacking
+    for tag in prune(client):
+        say(f"{'':<14} removed {tag}, of an earlier course")
+    for lab in map(load_lab, labs()):
+        if missing := [CATALOGUE[name].title for name in needed(lab.services) if name in lacking]:
+            say(f"{lab.id} waits for {' and '.join(missing)}; until then Docker is not used for it.")
+        elif not set(needed(lab.services)).isdisjoint(names):
+            say(f"{lab.id} has what it needs.")
+    return len(lacking)
 
 
 def _provide(client: DockerClient, image: Image, platform: str, say: Say) -> Found:
     found = look(client, image, platform)
     if found is None:
-        if not (platform in image.platforms and pull(client, image.public, platform)):
-            if not image.substitute:
-                raise MachineError(f"{image.public or image.title} can't be pulled, and nothing takes its place.")
+        if platform in image.platforms:
+            refused = pull(client, image.public, platform)
+        else:
+            refused = f"{image.public} is not made for {platform}"
+        if refused and not image.substitute:
+            raise MachineError(f"{refused}; nothing takes its place.")
+        if refused:
             _substitute(client, image, platform, say)
         found = look(client, image, platform)
     if found is None:
@@ -78,16 +93,47 @@ def _provide(client: DockerClient, image: Image, platform: str, say: Say) -> Fou
     return found
 
 
-def pull(client: DockerClient, reference: str, platform: str) -> bool:
-    """Fetches a public image for the engine's own platform; says whether that worked."""
+def pull(client: DockerClient, reference: str, platform: str) -> str:
+    """Fetches a public image for the engine's own platform; gives why it can't be had, nothing when it was."""
     from docker.errors import DockerException
 
     if not reference:
-        return False
-    with contextlib.suppress(DockerException, OSError):
+        return "there is no public image"
+    try:
         client.images.pull(reference, platform=platform)
-        return True
-    return False
+    except (DockerException, OSError) as error:
+        why = str(getattr(error, "explanation", "") or error).strip().rstrip(".")
+        return f"{reference} can't be pulled: {why[-300:]}"
+    return ""
+
+
+def prune(client: DockerClient) -> list[str]:
+    """Removes the substitutes of earlier courses; gives their tags.
+
+    Those are images of our names with another hash than today's. One that a container uses stays, and so does one
+    that was made in the last day: another checkout on this machine may be at work with it.
+    """
+    from docker.errors import DockerException
+
+    current = {image.tag for image in CATALOGUE.values() if image.substitute}
+    old: list[str] = []
+    with contextlib.suppress(DockerException, OSError):  # what stays is removed the next time
+        names = tuple(f"{OURS}/{name}:" for name in CATALOGUE)
+        for known in client.api.images():
+            if time.time() - known["Created"] > KEPT:
+                old += [tag for tag in known["RepoTags"] or () if tag.startswith(names) and tag not in current]
+    removed: list[str] = []
+    for tag in sorted(old, key=_height, reverse=True):
+        with contextlib.suppress(DockerException, OSError):  # a container uses it
+            client.images.remove(tag)
+            removed.append(tag)
+    return removed
+
+
+def _height(tag: str) -> int:
+    """How many images of ours one is built upon: those on top have to go first."""
+    base = CATALOGUE[tag.partition("/")[2].partition(":")[0]].base
+    return 1 + _height(f"{OURS}/{base}:") if base in CATALOGUE else 0
 
 
 def _substitute(client: DockerClient, image: Image, platform: str, say: Say) -> None:
@@ -153,12 +199,13 @@ def _debian(client: DockerClient, reference: str, platform: str, say: Say) -> st
     for known in (reference, ours):
         with contextlib.suppress(ImageNotFound):
             return str(client.images.get(known).id)
-    if pull(client, reference, platform):
+    refused = pull(client, reference, platform)
+    if not refused:
         return str(client.images.get(reference).id)
     program = shutil.which("mmdebstrap")
     if program is None:
         raise MachineError(
-            f"{reference} can't be pulled, and there is no mmdebstrap to make it.",
+            f"{refused}; and there is no mmdebstrap to make it.",
             "",
             "On Debian and Ubuntu: sudo apt install mmdebstrap.",
         )
