@@ -29,7 +29,7 @@ from autograder.pods import rootfs
 from autograder.pods.base import Pod, give
 from autograder.pods.building import Build, Built
 from autograder.pods.folders import pod_folder
-from autograder.pods.process import SANDBOX, Child, Process
+from autograder.pods.process import SANDBOX, Child, Process, Share
 from autograder.pods.program import ENVIRONMENT, Program
 from autograder.pods.runtime import Seat
 from autograder.pods.sandbox import Spec
@@ -166,6 +166,7 @@ class LocalPod(Pod):
         self._elsewhere = elsewhere
         self._running: list[Process] = []
         self._images: dict[str, Unpacked] = {}
+        self._share = Share()
         try:
             if walls.namespaces:
                 rootfs.build(folder, user=walls.user or 0, packages=SHOWN)
@@ -236,7 +237,7 @@ class LocalPod(Pod):
         if self.walls.user is None:
             spec["limits"]["nproc"] += _threads_of(os.getuid())  # the limit is for the program's own
         try:
-            process = Process(program, Child(spec))
+            process = Process(program, Child(spec), None if program.ours else self._share)
         except OSError as error:
             raise GraderError(f"A process could not be started: {error}.") from error
         self._running = [other for other in self._running if other.alive]

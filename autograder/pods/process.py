@@ -21,7 +21,7 @@ from typing import IO, Protocol, cast
 import psutil
 
 from autograder.errors import GraderError
-from autograder.pods.program import Finished, MiB, Program
+from autograder.pods.program import POD_MEMORY, Finished, MiB, Program
 from autograder.pods.sandbox import Spec
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
@@ -49,6 +49,26 @@ class Capture:
         left_out = self.size - len(self._head) - len(self._tail)
         gap = f"\n[… {left_out} bytes left out …]\n".encode() if left_out else b""
         return bytes(self._head) + gap + bytes(self._tail)
+
+
+class Share:
+    """The memory that a pod's student programs use together; each of them tells it what it uses."""
+
+    def __init__(self, most: int = POD_MEMORY) -> None:
+        self.most = most
+        self._used: dict[object, int] = {}
+        self._lock = threading.Lock()
+
+    def too_much(self, who: object, used: int) -> bool:
+        """Whether it is too much for all, and ``who`` has the largest part of it."""
+        with self._lock:
+            self._used[who] = used
+            return sum(self._used.values()) > self.most and used == max(self._used.values())
+
+    def leave(self, who: object) -> None:
+        """``who`` uses nothing any more."""
+        with self._lock:
+            self._used.pop(who, None)
 
 
 class Handle(Protocol):
@@ -132,9 +152,10 @@ class Child:
 class Process:
     """One program in a sandbox, from its start to its end."""
 
-    def __init__(self, program: Program, handle: Handle) -> None:
-        """Attends to a sandbox that was just started."""
+    def __init__(self, program: Program, handle: Handle, share: Share | None = None) -> None:
+        """Attends to a sandbox that was just started, which has a ``share`` of its pod's memory."""
         self.program = program
+        self._share = share or Share(program.limits.memory)
         self.stopped = ""
         self._began = self._ended = time.monotonic()
         self._not_started = ""
@@ -231,6 +252,7 @@ class Process:
         for stream in streams:
             stream.close()
         self._handle.close()
+        self._share.leave(self)
         with self._lock:
             if self._lifeline is not None:
                 self._lifeline.setblocking(False)
@@ -254,5 +276,7 @@ class Process:
             self.kill(f"was still running after {limits.seconds:g} seconds")
         elif self._out.size + self._err.size > limits.output:
             self.kill(f"printed more than {limits.output // MiB} MiB")
-        elif self._handle.memory() > limits.memory:
+        elif (used := self._handle.memory()) > limits.memory:
             self.kill(f"used more than {limits.memory // MiB} MiB of memory")
+        elif self._share.too_much(self, used):
+            self.kill(f"used more than {self._share.most // MiB} MiB of memory together with what ran beside it")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from autograder.pods.building import Built
 
 MiB = 1 << 20
+POD_MEMORY = 6144 * MiB  # of all of a student's programs that run at once: two at their limit
 
 # What every program in a pod finds in its environment, whichever runtime.
 ENVIRONMENT = MappingProxyType(

@@ -57,6 +57,10 @@ class RemotePod(Pod):
     def close(self) -> None:
         self._ask("close")
 
+    def share(self, memory: int) -> None:
+        """Bounds what all of the student's programs use together."""
+        self._ask("share", memory)
+
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
         self._ask("open", path, flags)
         return recv_handle(self._connection)
@@ -133,6 +137,9 @@ class Keeper:
     def start(self, program: Program) -> int:
         self._running.append(self._pod.start(program))
         return len(self._running) - 1
+
+    def share(self, memory: int) -> None:
+        self._pod._share.most = memory  # type: ignore[attr-defined]
 
     def running(self, number: int, name: str, arguments: tuple[Any, ...]) -> Any:
         found = getattr(self._running[number], name)

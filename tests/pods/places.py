@@ -25,7 +25,6 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from autograder.lab import ROOT
-from autograder.pods import Pod
 
 from .keeper import RemotePod
 
@@ -117,7 +116,7 @@ class Grader:
     """A grader's process, its pod, and the folder that it keeps temporary files in."""
 
     process: subprocess.Popen[bytes]
-    pod: Pod
+    pod: RemotePod
     temporary: Path
 
 

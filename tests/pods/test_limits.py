@@ -77,6 +77,20 @@ def test_the_memory_of_all_its_processes_counts_together(pod: Pod) -> None:
     assert marked(mark) == []
 
 
+def test_programs_side_by_side_share_their_pods_memory(grader: Grader) -> None:
+    """Many programs at once get no more than one could; the largest of them is the one that ends."""
+    grader.pod.share(300 * MiB)
+    code = (
+        "import sys, time\nkept = bytearray(b'x') * (int(sys.argv[1]) << 20)\nprint('full', flush=True)\ntime.sleep(60)"
+    )
+    small = [grader.pod.start(python(code, "60", memory=300 * MiB, seconds=60)) for _ in range(2)]
+    assert eventually(lambda: all("full" in each.log() for each in small))
+    finished = grader.pod.run(python(code, "200", memory=300 * MiB, seconds=60))
+    assert finished.stopped == "used more than 300 MiB of memory together with what ran beside it"
+    assert all(each.alive for each in small)
+    assert grader.pod.run(python(code.replace("60)", "0)"), "60")).ok
+
+
 def test_a_fork_bomb_is_bounded_and_ended(grader: Grader) -> None:
     mark = new_mark()
     code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"

@@ -7,12 +7,12 @@ from typing import Any
 
 from autograder.pods.docker.pod import SOCKET
 from autograder.pods.docker.talk import Start
-from autograder.pods.program import MiB
+from autograder.pods.program import POD_MEMORY, MiB
 
 FIRST_USER, USERS = 20_000, 1000  # as in the recipe of the image for Python
 VOLUMES = {"submission": "256m", "models": "768m", "course": "256m", "tmp": "512m"}
 SHARED_MEMORY = 256 * MiB
-YARD_MEMORY = 6144 * MiB  # two programs at their limit; each is held to its own besides
+YARD_MEMORY = POD_MEMORY + 2048 * MiB  # and what they write into the volumes, which is memory too
 WORKER_MEMORY = 3072 * MiB
 PROCESSES = 1024
 

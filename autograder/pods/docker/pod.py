@@ -17,7 +17,7 @@ from autograder.errors import GraderError, NotRun
 from autograder.pods.base import Pod, Running, give
 from autograder.pods.building import Build, Built
 from autograder.pods.docker.talk import Ask, Signal, Start, Tell
-from autograder.pods.process import Capture, Process
+from autograder.pods.process import Capture, Process, Share
 from autograder.pods.program import ENVIRONMENT, Finished, Program
 from autograder.pods.sandbox import Spec
 
@@ -58,6 +58,7 @@ class DockerPod(Pod):
         self._lock = threading.Lock()
         self._services: dict[int, Service] = {}
         self._programs: list[Process] = []
+        self._share = Share()
         self._yard = Yard(self.outside(SOCKET), user)
         threading.Thread(target=self._hear, name="steward", daemon=True).start()
         self.grant("/submission")
@@ -79,7 +80,7 @@ class DockerPod(Pod):
             "own_command": False,
             "limits": program.limits.rlimits(),
         }
-        process = Process(program, self._yard.start(spec))
+        process = Process(program, self._yard.start(spec), self._share)
         with self._lock:
             self._programs = [other for other in self._programs if other.alive]
             self._programs.append(process)
