@@ -17,7 +17,7 @@ lab-%: setup ## grade labs/lab-01-…; SUBMISSION=folder grades another, SEED=n 
 		$(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT)) $(if $(VISIBLE),--visible)
 
 up-%: setup ## start the lab's services on the standard ports, to play with
-	@$(PY) -m autograder up lab-$* $(if $(SUBMISSION),--submission $(SUBMISSION))
+	@$(PY) -m autograder up lab-$* --runtime $(RUNTIME) $(if $(SUBMISSION),--submission $(SUBMISSION))
 
 down: setup ## stop them
 	@$(PY) -m autograder down

@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     up.set_defaults(run=run_up)
     up.add_argument("lab", metavar="LAB")
     up.add_argument("--submission", type=Path, metavar="PATH", help="whose files to run (default: labs/LAB)")
+    up.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where they run (local, unless it is docker)")
     down = commands.add_parser("down", help="stop what `up` started")
     down.set_defaults(run=run_down)
     status = commands.add_parser("status", help="what is running")
@@ -187,7 +188,7 @@ def require_room(folder: Path) -> None:
 def run_up(arguments: argparse.Namespace) -> int:
     from autograder.playground import up
 
-    return up(arguments.lab, arguments.submission)
+    return up(arguments.lab, arguments.submission, arguments.runtime)
 
 
 def run_down(arguments: argparse.Namespace) -> int:

@@ -142,7 +142,7 @@ def up(lab: str = "lab-01", submission: str | Path | None = None) -> Services:
     """
     with plainly():
         described = load_lab(lab)
-        with contextlib.redirect_stdout(Until(f"{described.id} is up, with", sys.stdout)):
+        with contextlib.redirect_stdout(Until(f"{described.id} is up", sys.stdout)):
             playground.up(lab, None if submission is None else Path(submission))
         ready = json.loads((playground.PODS / described.id / "ready.json").read_text("utf-8"))
     return Services(described.id, Path(ready["submission"]), ready["addresses"])

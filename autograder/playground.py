@@ -1,12 +1,16 @@
 """``make up-01``, ``make down``, ``make status``: a lab's services on the standard ports, to play with.
 
-A keeper process holds the pod. While it lives the services do; when it ends, however it ends, so do they. The pod's
-``/submission`` is the student's own folder, and its ``/models`` the folder ``models`` in it: what changes there is
-served.
+A keeper process holds the pod. While it lives the services do; when it ends, so do they. (Containers outlive a keeper
+that is killed; whatever of ours runs next removes them.) The pod's ``/submission`` is the student's own folder, and its
+``/models`` the folder ``models`` in it: what changes there is served.
+
+The runtime is the local one unless Docker is asked for by name: it starts sooner, and the student's own tools see its
+processes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
 import json
@@ -17,32 +21,40 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from autograder.errors import CourseError, GraderError, MachineError
 from autograder.lab import ROOT, Lab, labs, load_lab, read_lab
-from autograder.pods import LocalPod
+from autograder.pods import LocalPod, Pod
 from autograder.ports import holder
 from autograder.submission import examine
 from autograder.waiting import polling
 
+if TYPE_CHECKING:
+    from autograder.pods.docker.runtime import DockerRuntime
+
 PODS = ROOT / ".pods"
+DOCKER = "docker"  # a file in the folder of a pod that has containers
 
 
-def up(name: str, submission: Path | None) -> int:
+def up(name: str, submission: Path | None, runtime: str = "auto") -> int:
     """Starts a lab's services. A second ``up`` only says where they are."""
     lab = load_lab(name)
     submission = (submission or lab.folder).resolve()
     examine(submission)
     state = PODS / lab.id
     if keeper(state) is None:
+        if runtime == "docker":
+            _docker(lab)
+        with contextlib.suppress(MachineError):  # no engine that answers, so nothing of it is in the way
+            _clear_up()
         for other in labs():
             if keeper(PODS / other) is not None:
                 raise MachineError(f"{other} is already up, on the same ports.", "", "Run `make down` first.")
         _require_ports(importlib.import_module(f"{lab.checks}.play").PORTS)
-        _start_keeper(lab, submission, state)
+        _start_keeper(lab, submission, state, "docker" if runtime == "docker" else "local")
     else:
         print(f"{lab.id} is already up.")
     _show(lab, state)
@@ -64,6 +76,8 @@ def down() -> int:
                 process.kill()
                 process.wait(10)
             print(f"{state.name} is down.")
+    _clear_up()
+    for state in _states():
         shutil.rmtree(state, ignore_errors=True)
     if PODS.is_dir() and not any(PODS.iterdir()):
         PODS.rmdir()
@@ -111,14 +125,32 @@ def _require_ports(ports: tuple[int, ...]) -> None:
             )
 
 
-def _start_keeper(lab: Lab, submission: Path, state: Path) -> None:
+def _docker(lab: Lab) -> DockerRuntime:
+    """The engine with the lab's images. Raises MachineError, GraderError."""
+    from autograder.pods.docker.runtime import DockerRuntime  # what the local runtime does without
+
+    return DockerRuntime.available(lab.services)
+
+
+def _clear_up() -> None:
+    """Removes the containers that a keeper left which was killed."""
+    left = [state for state in _states() if (state / DOCKER).exists() and keeper(state) is None]
+    if left:
+        from autograder.pods.docker.engine import connect, sweep
+
+        sweep(connect())
+        for state in left:
+            (state / DOCKER).unlink()
+
+
+def _start_keeper(lab: Lab, submission: Path, state: Path, runtime: str) -> None:
     """Starts the keeper and shows what it says until the services are ready. Raises GraderError when they never are."""
     state.mkdir(parents=True, exist_ok=True)
     for name in ("ready.json", "says"):
         (state / name).unlink(missing_ok=True)
     with (state / "keeper.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "autograder.playground", lab.id, str(submission)],
+            [sys.executable, "-P", "-m", "autograder.playground", lab.id, str(submission), runtime],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -153,13 +185,13 @@ def _show(lab: Lab, state: Path) -> None:
     except FileNotFoundError:
         print(f"{lab.id} is starting.")
         return
-    print(f"{lab.id} is up, with the files of {ready['submission']}:")
+    print(f"{lab.id} is up ({ready['runtime']}), with the files of {ready['submission']}:")
     for title, address in ready["addresses"].items():
         print(f"  {title:<22} {address}")
     print("`make down` stops it.")
 
 
-def keep(lab: Lab, submission: Path) -> int:
+def keep(lab: Lab, submission: Path, runtime: str) -> int:
     """The keeper: starts the services, waits for the signal to stop, and leaves nothing running."""
     state = PODS / lab.id
     lock = os.open(state / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -178,12 +210,13 @@ def keep(lab: Lab, submission: Path) -> int:
         with (state / "says").open("a", encoding="utf-8") as stream:
             stream.write(sentence + "\n")
 
-    elsewhere = {"/submission": submission, "/models": submission / "models"}
-    with LocalPod(state / "pod", elsewhere=elsewhere) as pod:
+    play = importlib.import_module(f"{lab.checks}.play")
+    with _pod(lab, submission, state, runtime, play.PORTS) as pod:
         try:
-            addresses = importlib.import_module(f"{lab.checks}.play").start(pod, say)
+            addresses = play.start(pod, say)
             made = state / ".ready.json"
-            made.write_text(json.dumps({"submission": str(submission), "addresses": addresses}), "utf-8")
+            ready = {"submission": str(submission), "runtime": runtime, "addresses": addresses}
+            made.write_text(json.dumps(ready), "utf-8")
             made.replace(state / "ready.json")
             stop.wait()
         except KeyboardInterrupt:
@@ -191,5 +224,19 @@ def keep(lab: Lab, submission: Path) -> int:
     return 0
 
 
+def _pod(lab: Lab, submission: Path, state: Path, runtime: str, ports: tuple[int, ...]) -> Pod:
+    elsewhere = {"/submission": submission, "/models": submission / "models"}
+    if runtime == "local":
+        return LocalPod(state / "pod", elsewhere=elsewhere)
+    from autograder.pods.docker.open import OpenPod
+
+    (state / DOCKER).touch()
+    found = _docker(lab)
+    return OpenPod(found.engine, found.images, state / "lock", state / "pod", elsewhere, ports)
+
+
 if __name__ == "__main__":
-    sys.exit(keep(read_lab(ROOT / "labs" / sys.argv[1]), Path(sys.argv[2])))
+    try:
+        sys.exit(keep(read_lab(ROOT / "labs" / sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    except CourseError as error:
+        sys.exit(str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from autograder.pods.docker.pod import SOCKET
@@ -14,12 +14,13 @@ VOLUMES = {"submission": "256m", "models": "768m", "course": "256m", "tmp": "512
 SHARED_MEMORY = 256 * MiB
 YARD_MEMORY = POD_MEMORY + 2048 * MiB  # and what they write into the volumes, which is memory too
 WORKER_MEMORY = 3072 * MiB
+GATE_MEMORY = 128 * MiB
 PROCESSES = 1024
 
-Volume = Callable[[str], str]
+Mounts = list[Any]  # the pod's folders, as the engine is told of them
 
 
-def worker(volume: Volume, module: str) -> dict[str, Any]:
+def worker(mounts: Mounts, module: str) -> dict[str, Any]:
     """The grader's own: it reads and gives away the pod's files, whoever owns them, and has no network but its own."""
     return {
         "command": ["python", "-P", "-m", module, "-"],
@@ -28,7 +29,7 @@ def worker(volume: Volume, module: str) -> dict[str, Any]:
         "working_dir": "/grader",
         "user": "0:0",
         "stdin_open": True,
-        "mounts": _mounts(volume, "/pod/"),
+        "mounts": mounts,
         "cap_drop": ["ALL"],
         "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER"],
         "security_opt": ["no-new-privileges"],
@@ -40,21 +41,21 @@ def worker(volume: Volume, module: str) -> dict[str, Any]:
     }
 
 
-def yard(volume: Volume, user: int, namespace: str, cores: int) -> dict[str, Any]:
+def yard(mounts: Mounts, user: str, namespace: str, cores: int) -> dict[str, Any]:
     """For student programs, one after another and side by side."""
     agent = SOCKET.rpartition("/")[0] + "/agent.py"
-    return _student(volume, user, namespace, cores, YARD_MEMORY, PROCESSES) | {
+    return _student(mounts, user, namespace, cores, YARD_MEMORY, PROCESSES) | {
         "command": ["python", "-I", "-S", agent, SOCKET],
         "working_dir": "/tmp",
     }
 
 
-def service(start: Start, volume: Volume, user: int, namespace: str, cores: int) -> dict[str, Any]:
+def service(start: Start, mounts: Mounts, user: str, namespace: str, cores: int) -> dict[str, Any]:
     """For a program that is a service. Its number 1 is Docker's init, so that signals mean what they mean elsewhere."""
     from docker.types import Ulimit
 
     limits = start.limits
-    return _student(volume, user, namespace, cores, limits.memory, limits.processes + 16) | {
+    return _student(mounts, user, namespace, cores, limits.memory, limits.processes + 16) | {
         "entrypoint": [start.argv[0]],
         "command": list(start.argv[1:]),
         "environment": start.env,
@@ -64,13 +65,33 @@ def service(start: Start, volume: Volume, user: int, namespace: str, cores: int)
     }
 
 
-def _student(volume: Volume, user: int, namespace: str, cores: int, memory: int, processes: int) -> dict[str, Any]:
+def gate(program: Path, user: str, behind: int, ports: list[int]) -> dict[str, Any]:
+    """The container that a playground's services share the network of; this machine alone reaches its ports."""
+    from docker.types import Mount
+
+    return {
+        "command": ["python", "-I", "-S", "/gate.py", *(f"{port + behind}:{port}" for port in ports)],
+        "network_mode": "bridge",
+        "ports": {f"{port + behind}/tcp": ("127.0.0.1", port) for port in ports},
+        "mounts": [Mount("/gate.py", str(program), type="bind", read_only=True)],
+        "user": user,
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": GATE_MEMORY,
+        "memswap_limit": GATE_MEMORY,
+        "pids_limit": 64,
+        "log_config": _log(),
+    }
+
+
+def _student(mounts: Mounts, user: str, namespace: str, cores: int, memory: int, processes: int) -> dict[str, Any]:
     """What holds wherever a student's code runs."""
     return {
         "network_mode": f"container:{namespace}",
-        "user": f"{user}:{user}",
+        "user": user,
         "read_only": True,
-        "mounts": _mounts(volume, "/"),
+        "mounts": mounts,
         "shm_size": SHARED_MEMORY,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
@@ -81,12 +102,6 @@ def _student(volume: Volume, user: int, namespace: str, cores: int, memory: int,
         "ipc_mode": "private",
         "log_config": _log(),
     }
-
-
-def _mounts(volume: Volume, below: str) -> list[Any]:
-    from docker.types import Mount
-
-    return [Mount(below + name, volume(name), no_copy=True) for name in VOLUMES]
 
 
 def _log() -> Any:

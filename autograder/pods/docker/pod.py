@@ -39,6 +39,19 @@ def lines(descriptor: int) -> Iterator[bytes]:
         yield from whole
 
 
+def described(program: Program, number: int) -> Start:
+    """A program as the steward is asked for it."""
+    return Start(
+        id=number,
+        service=program.service or "python",
+        argv=program.argv,
+        env={**ENVIRONMENT, "PATH": PATH, "HOME": "/tmp", "TMPDIR": "/tmp", "USER": "student", **program.env},
+        cwd=program.cwd,
+        limits=program.limits,
+        ours=program.ours,
+    )
+
+
 class DockerPod(Pod):
     """A pod of containers. To be made inside the worker's container, which the steward started."""
 
@@ -64,12 +77,11 @@ class DockerPod(Pod):
         self.grant("/submission")
 
     def start(self, program: Program) -> Running:
-        env = {**ENVIRONMENT, "PATH": PATH, "HOME": "/tmp", "TMPDIR": "/tmp", "USER": "student", **program.env}
         if program.service or program.ours:
-            return self._serve(program, env)
+            return self._serve(program)
         spec: Spec = {
             "argv": list(program.argv),
-            "env": env,
+            "env": described(program, 0).env,
             "cwd": program.cwd,
             "lifeline": 0,
             "namespaces": [],
@@ -89,20 +101,11 @@ class DockerPod(Pod):
     def build(self, build: Build) -> Built:
         raise NotRun("Images are not built in Docker yet.", "", "Use RUNTIME=local.")
 
-    def _serve(self, program: Program, env: dict[str, str]) -> Service:
+    def _serve(self, program: Program) -> Service:
         with self._lock:
             number = len(self._services) + 1
             service = self._services[number] = Service(program, number, self._ask)
-        start = Start(
-            id=number,
-            service=program.service or "python",
-            argv=program.argv,
-            env=env,
-            cwd=program.cwd,
-            limits=program.limits,
-            ours=program.ours,
-        )
-        self._ask(Ask(start=start))
+        self._ask(Ask(start=described(program, number)))
         return service
 
     def _ask(self, ask: Ask) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
 import queue
@@ -10,7 +9,7 @@ import secrets
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +19,16 @@ from pydantic import ValidationError
 
 from autograder.errors import GraderError
 from autograder.pods.docker import boxes
+from autograder.pods.docker.container import STDOUT, Container, attach, frames
 from autograder.pods.docker.engine import OURS, Engine, failures, labels, of_pod, remove
-from autograder.pods.docker.talk import Ask, Signal, Start, Tell
+from autograder.pods.docker.talk import Ask, Signal, Tell
 from autograder.pods.images import Found
-from autograder.pods.program import MiB
 from autograder.pods.runtime import Seat
 
 PACKAGE = Path(__file__).resolve().parents[2]
 PODS = PACKAGE / "pods"
 INCOMING = "/grader/incoming"
 ASK = b'{"ask":'
-STDOUT = 1
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,9 @@ class Steward:
                     labels=self.labels,
                 )
         with failures("starting the worker"):
-            self._worker = self._create("python", boxes.worker(self._volume, self._program.module))
+            self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module))
             self._worker.put_archive("/", _course(self._submission, self._program.beside))
-            self._socket = self._attach(self._worker, stdin=True)
+            self._socket = attach(self.engine, self._worker, stdin=True)
             self._worker.start()
         self._tasks.submit(self._listen)
         self._tasks.submit(self._open_yard)
@@ -107,19 +105,27 @@ class Steward:
     def _volume(self, name: str) -> str:
         return f"model-deployment-{self.labels[OURS]}-{name}"
 
-    def _create(self, image: str, how: dict[str, Any]) -> Any:
+    @property
+    def namespace(self) -> str:
+        return str(self._worker.id)
+
+    def who(self, ours: bool) -> str:
+        return f"{self.user + ours}:{self.user + ours}"
+
+    def create(self, image: str, how: dict[str, Any]) -> Any:
         return self.engine.containers.create(self.images[image].id, network=None, labels=self.labels, **how)
 
-    def _attach(self, container: Any, *, stdin: bool = False) -> Any:
-        params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
-        return self.engine.client.api.attach_socket(container.id, params)
+    def mounts(self, below: str) -> list[Any]:
+        from docker.types import Mount
+
+        return [Mount(below + name, self._volume(name), no_copy=True) for name in boxes.VOLUMES]
 
     def _open_yard(self) -> None:
         try:
             with failures("starting the container for student programs"):
                 self._worker.put_archive("/pod/course", _agent())
-                how = boxes.yard(self._volume, self.user, self._worker.id, self.engine.cores)
-                self._yard = self._create("python", how)
+                how = boxes.yard(self.mounts("/"), self.who(ours=False), self.namespace, self.engine.cores)
+                self._yard = self.create("python", how)
                 self._yard.start()
         except GraderError as error:
             self._failed = error.saw
@@ -147,7 +153,7 @@ class Steward:
         """Reads what the worker prints, to its end."""
         pending = b""
         try:
-            for stream, chunk in _frames(self._socket):
+            for stream, chunk in frames(self._socket):
                 if stream != STDOUT:
                     self.errors = (self.errors + chunk)[-20_000:]
                     continue
@@ -213,88 +219,6 @@ class Steward:
     def trace(self) -> str:
         """What an instructor needs when something failed here: the reason, and the end of the worker's errors."""
         return "\n".join(part for part in (self._failed, self.errors.decode("utf-8", "replace").strip()) if part)
-
-
-class Container:
-    """A service's container, on behalf of the worker."""
-
-    def __init__(self, steward: Steward, start: Start) -> None:
-        self._steward, self._start = steward, start
-        self._made: Any = None
-        self._killed = False
-        self._stopped = ""
-        self._lock = threading.Lock()
-        self.lost = ""
-
-    def attend(self) -> None:
-        """Starts it, passes on what it prints, and tells how it ended."""
-        start, steward = self._start, self._steward
-        try:
-            with failures(f"the container for {start.service}"):
-                self._run()
-                state = self._made.wait(timeout=None)
-                self._made.reload()
-                if self._made.attrs["State"]["OOMKilled"]:
-                    self._stopped = self._stopped or f"used more than {start.limits.memory // MiB} MiB of memory"
-                remove([self._made], [])
-            steward.tell(Tell(id=start.id, exit_code=int(state["StatusCode"]), stopped=self._stopped))
-        except (GraderError, KeyError) as error:
-            self.lost = str(error)
-            steward.tell(Tell(id=start.id, lost=self.lost))
-
-    def _run(self) -> None:
-        start, steward = self._start, self._steward
-        if start.service not in steward.images:
-            raise GraderError(f"There is no image for {start.service}.")
-        user, namespace = steward.user + start.ours, steward._worker.id
-        made = steward._create(
-            start.service, boxes.service(start, steward._volume, user, namespace, steward.engine.cores)
-        )
-        output = steward._attach(made)
-        with self._lock:
-            self._made = made
-            if self._killed:
-                return
-            made.start()
-        size = 0
-        timer = None
-        if start.limits.seconds is not None:
-            timer = threading.Timer(
-                start.limits.seconds, self._end, [f"was still running after {start.limits.seconds:g} seconds"]
-            )
-            timer.start()
-        for stream, chunk in _frames(output):
-            size += len(chunk)
-            if size > start.limits.output:  # the rest is read all the same: its end waits for that
-                self._end(f"printed more than {start.limits.output // MiB} MiB")
-                continue
-            content = base64.b64encode(chunk)
-            told = Tell(id=start.id, out=content) if stream == STDOUT else Tell(id=start.id, err=content)
-            steward.tell(told)
-        if timer is not None:
-            timer.cancel()
-
-    def signal(self, signal: Signal) -> None:
-        """Passes a signal on; what has ended already hears none."""
-        with self._lock:
-            if signal.name == "SIGKILL":
-                self._killed = True
-            if self._made is not None:
-                with contextlib.suppress(GraderError), failures("sending a signal"):
-                    self._made.kill(signal.name)
-
-    def _end(self, why: str) -> None:
-        if not self._stopped:
-            self._stopped = why
-            # Not in this thread, which has to go on reading: the engine ends nothing whose output nobody takes.
-            self._steward.submit(self.signal, Signal(id=self._start.id, name="SIGKILL"))
-
-
-def _frames(attached: Any) -> Iterator[tuple[int, bytes]]:
-    """The stream's number and the bytes of everything that a container prints, to its end."""
-    from docker.utils.socket import frames_iter
-
-    yield from frames_iter(attached, tty=False)
 
 
 def _course(submission: Path, beside: tuple[Path, ...]) -> bytes:
