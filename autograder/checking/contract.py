@@ -141,16 +141,16 @@ def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Ex
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
         try:
             strategy = operation.as_strategy(generation_mode=mode)
-            run = hypothesis.given(strategy)(attempt)
-            run = hypothesis.settings(
+            settings: Any = hypothesis.settings(
                 max_examples=CASES,
                 database=None,
                 deadline=None,
                 derandomize=False,
                 print_blob=False,
                 suppress_health_check=list(hypothesis.HealthCheck),
-            )(run)
-            hypothesis.seed(job["seed"])(run)()
+            )
+            seeded: Any = hypothesis.seed(job["seed"])
+            seeded(settings(hypothesis.given(strategy)(attempt)))()
         except AssertionError:
             found = last[-1]
             return Explored("a problem", found.problem, found.curl, found.answer)

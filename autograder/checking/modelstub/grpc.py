@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import numpy as np
@@ -36,7 +37,9 @@ def start(core: Core, address: str) -> grpc.Server:
     options = [("grpc.max_receive_message_length", 32 << 20), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     for service, methods in handlers.items():
-        found = {name: grpc.unary_unary_rpc_method_handler(_bound(core, method)) for name, method in methods.items()}
+        found: dict[str, Any] = {
+            name: grpc.unary_unary_rpc_method_handler(_bound(core, method)) for name, method in methods.items()
+        }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", found),))
     server.add_insecure_port(address)
     server.start()
