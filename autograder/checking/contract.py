@@ -149,8 +149,9 @@ def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Ex
                 print_blob=False,
                 suppress_health_check=list(hypothesis.HealthCheck),
             )
-            seeded: Any = hypothesis.seed(job["seed"])
-            seeded(settings(hypothesis.given(strategy)(attempt)))()
+            run: Any = settings(hypothesis.given(strategy)(attempt))  # type: ignore[no-untyped-call]
+            seeded: Any = hypothesis.seed(job["seed"])(run)
+            seeded()
         except AssertionError:
             found = last[-1]
             return Explored("a problem", found.problem, found.curl, found.answer)
