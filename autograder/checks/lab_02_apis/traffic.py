@@ -149,14 +149,14 @@ def what_may_pass_is_tried_again(wired: Wired, pixels: Array, evidence: Evidence
     needs=[no_model_server_is_a_503],
     hint="Trying again mends no bad request and no bug, and a server that is slow gets slower with every retry.",
 )
-def what_will_not_pass_is_not_tried_again(hurried: Wired, pixels: Array, evidence: EvidenceBox) -> None:
+def what_will_not_pass_is_not_tried_again(wired: Wired, hurried: Wired, pixels: Array, evidence: EvidenceBox) -> None:
     """An error that won't pass, and an answer that is late, are not tried again."""
-    for kind, what in (("invalid", "400"), ("broken", "500"), ("hold", "nothing in time")):
-        with hurried.stub.behaving(kind):  # type: ignore[arg-type]
-            answer = hurried.api.predict(pixels.tolist(), seconds=15)
-            calls = len(hurried.stub.calls)
+    for instance, kind, what in ((wired, "invalid", "400"), (wired, "broken", "500"), (hurried, "hold", "too late")):
+        with instance.stub.behaving(kind):  # type: ignore[arg-type]
+            answer = instance.api.predict(pixels.tolist())
+            calls = len(instance.stub.calls)
         show(evidence, f"A model server that answers {what}; it was called {calls} times", answer)
-        if calls != 1:
+        if calls > 1:
             fail(f"A model server that answers {what} was called {calls} times for one request.", "Once.")
 
 

@@ -206,13 +206,13 @@ def has_example(document: dict[str, Any], body: dict[str, Any]) -> bool:
     visible=True,
     hint="Catch your client's connection error, and answer 503 with the header Retry-After: some seconds.",
 )
-def no_model_server_is_a_503(hurried: Wired, pixels: Array, evidence: EvidenceBox) -> None:
+def no_model_server_is_a_503(wired: Wired, pixels: Array, evidence: EvidenceBox) -> None:
     """With the model server down, `POST /predict` is 503 with `Retry-After`."""
-    hurried.stub.down()
+    wired.stub.down()
     try:
-        answer = hurried.api.predict(pixels.tolist())
+        answer = wired.api.predict(pixels.tolist())
     finally:
-        hurried.stub.up()
+        wired.stub.up()
     show(evidence, "The model server refuses connections", answer)
     require_503(answer, "With the model server down, POST /predict")
 
