@@ -153,7 +153,7 @@ def what_will_not_pass_is_not_tried_again(wired: Wired, hurried: Wired, pixels: 
     """An error that won't pass, and an answer that is late, are not tried again."""
     for instance, kind, what in ((wired, "invalid", "400"), (wired, "broken", "500"), (hurried, "hold", "too late")):
         with instance.stub.behaving(kind):  # type: ignore[arg-type]
-            answer = instance.api.predict(pixels.tolist())
+            answer = instance.api.predict(pixels.tolist(), seconds=20)
             calls = len(instance.stub.calls)
         show(evidence, f"A model server that answers {what}; it was called {calls} times", answer)
         if calls > 1:
