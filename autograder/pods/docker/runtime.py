@@ -50,11 +50,11 @@ class DockerRuntime:
         """Makes a pod, whose end is the context's. Raises SubmissionError, GraderError."""
         with pod_folder() as folder, tempfile.TemporaryDirectory(dir=folder) as copy:
             intake = take_in(submission, Path(copy))
-            sweep(self.engine)
             lock, notes = folder.with_suffix(".lock"), tuple(intake.notes)
             steward = Steward(self.engine, self.images, lock, Path(copy), notes, self.worker)
             try:
                 steward.open()
+                sweep(self.engine)  # now, as the worker takes longer than this to begin
                 yield steward
             finally:
                 steward.close()

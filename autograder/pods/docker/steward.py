@@ -81,26 +81,26 @@ class Steward:
 
     def open(self) -> None:
         """Starts the worker's container, and the one for student programs. Raises GraderError."""
+        course = self._tasks.submit(_course, self._submission, self._program.beside)
         with failures("making the pod's volumes"):
-            for name, size in boxes.VOLUMES.items():
-                mode = "1777" if name == "tmp" else "755"
-                self.engine.client.volumes.create(
-                    self._volume(name),
-                    driver="local",
-                    driver_opts={
-                        "type": "tmpfs",
-                        "device": "tmpfs",
-                        "o": f"size={size},nr_inodes=20000,mode={mode},nosuid,nodev",
-                    },
-                    labels=self.labels,
-                )
+            list(self._tasks.map(self._make_volume, boxes.VOLUMES))
         with failures("starting the worker"):
             self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module))
-            self._worker.put_archive("/", _course(self._submission, self._program.beside))
+            self._worker.put_archive("/", course.result())
             self._socket = attach(self.engine, self._worker, stdin=True)
             self._worker.start()
         self._tasks.submit(self._listen)
         self._tasks.submit(self._open_yard)
+
+    def _make_volume(self, name: str) -> None:
+        mode = "1777" if name == "tmp" else "755"
+        options = f"size={boxes.VOLUMES[name]},nr_inodes=20000,mode={mode},nosuid,nodev"
+        self.engine.client.volumes.create(
+            self._volume(name),
+            driver="local",
+            driver_opts={"type": "tmpfs", "device": "tmpfs", "o": options},
+            labels=self.labels,
+        )
 
     def _volume(self, name: str) -> str:
         return f"model-deployment-{self.labels[OURS]}-{name}"
