@@ -93,7 +93,7 @@ def test_a_start_ends_as_recorded(recording: Recording, world: World, logs: Iter
     fails = line["exit_code"] not in (None, -15)
     with _started(recording, world, logs) as server:
         if fails:
-            code = server.process.wait(60)
+            code = server.process.wait(5 if _marks(recording) else 60)
             assert code == line["exit_code"], server.log()
         else:
             last = "NET_LOG|Skipped|Failed to start HTTP|Running gRPC" if "args" in line else "NET_LOG|E |W "
