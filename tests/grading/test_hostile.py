@@ -26,12 +26,14 @@ SERVER_CHECKS = {
 
 
 def hostile(lab: Lab, once: Once, name: str, *edits: Edit) -> Graded:
-    """The verdicts on the reference with some edits; the grader has something to lose meanwhile."""
+    """The verdicts on the reference with some edits, graded from its own folder; the grader has something to lose."""
 
     def fill(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("GRADER_SECRET", SECRET)
-            found = graded(lab, edited(folder / "hostile", *edits), sandbox=False)
+            submission = edited(folder / "hostile", *edits)
+            patch.chdir(submission)
+            found = graded(lab, submission, sandbox=False)
         (folder / "report.json").write_text(found.report.model_dump_json())
 
     text = (once(name, fill) / "report.json").read_text()
@@ -61,14 +63,7 @@ def test_what_is_right_is_passed_all_the_same(exits: Graded) -> None:
 
 
 GRADED_ITSELF = '{"score": 100, "tests": [{"name": "all", "score": 100, "max_score": 100, "status": "passed"}]}'
-PASSES_ALL = """
-import pytest
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    outcome = yield
-    outcome.get_result().outcome = "passed"
-"""
+STOPS_THE_GRADER = "raise SystemExit('a file of the submission was run by the grader')\n"
 INTRUDES = """
 import os, pathlib
 for folder in (".", "..", "/", "/tmp", "/course", os.path.expanduser("~")):
@@ -92,7 +87,8 @@ def strange(lab: Lab, once: Once) -> Graded:
     def files(folder: Path) -> None:
         for name, text in {
             "results.json": GRADED_ITSELF,
-            "conftest.py": PASSES_ALL,
+            "conftest.py": STOPS_THE_GRADER,
+            "tests/conftest.py": STOPS_THE_GRADER,
             "pytest.ini": "[pytest]\naddopts = --collect-only\n",
             "sitecustomize.py": INTRUDES,
             "usercustomize.py": INTRUDES,
@@ -100,6 +96,7 @@ def strange(lab: Lab, once: Once) -> Graded:
             "autograder.py": "raise SystemExit(0)\n",
             "numpy.py": INTRUDES + HANDS_OVER,
         }.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
         (folder / "passwd").symlink_to("/etc/passwd")
         (folder / "course").symlink_to(ROOT)
