@@ -91,6 +91,9 @@ def status() -> int:
     running = [state for state in _states() if keeper(state) is not None]
     for state in running:
         _show(load_lab(state.name), state)
+    for state in _states():
+        if (state / DOCKER).exists() and state not in running:
+            print(f"{state.name} was killed, and its containers may still run: `make down` removes them.")
     if not running:
         print("Nothing is up. `make up-01` starts the services of lab 01.")
     return 0

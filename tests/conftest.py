@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autograder.errors import MachineError
+from autograder.errors import GraderError, MachineError
 from autograder.pods.docker.runtime import DockerRuntime
 
 
@@ -12,5 +12,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line about what this machine could not run."""
     try:
         DockerRuntime.available(["tfserving"])
-    except MachineError as error:
+    except (GraderError, MachineError) as error:
         terminalreporter.write_line(f"Left out: the tests of pods in Docker. {error.saw} {error.hint}")

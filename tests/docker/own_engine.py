@@ -1,7 +1,6 @@
 """A Docker engine of a test's own, to be killed: it has the machine's images, and nothing else in common with it.
 
-It lives in namespaces of processes and mounts, whose end is the end of the engine, its containers and its mounts. The
-layers of the machine's images are bound into its data folder, to be read only; what describes them is copied.
+It lives in namespaces of processes, mounts and network, whose end is the end of all that is its own. The layers
 """
 
 from __future__ import annotations
@@ -62,7 +61,8 @@ class OwnEngine:
         self._folder = folder
         self.address = f"unix://{folder}/engine.sock"
         self._cgroup = f"/{folder.name}"
-        walls = ["unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]
+        # A network of its own, too: an engine without a bridge removes the one that it finds.
+        walls = ["unshare", "--mount", "--net", "--pid", "--mount-proc", "--fork", "--kill-child"]
         argv = ["sh", "-c", SCRIPT, "engine", str(folder), images, self._cgroup]
         self._init = subprocess.Popen([*walls, *argv], stdin=subprocess.PIPE)
 

@@ -16,6 +16,7 @@ from autograder.report import Result, Verdict
 
 LAB = load_lab("lab-01")
 REFERENCE = SOLUTIONS / LAB.id
+BRIDGES = Path("/sys/class/net")
 
 
 class KillAtFirst(Silent):
@@ -33,6 +34,7 @@ class KillAtFirst(Silent):
 
 @pytest.mark.timeout(400)
 def test_a_killed_engine_costs_no_points_and_the_next_run_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridges = set(BRIDGES.glob("*/bridge"))
     with own_engine(images=True) as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.address)
         log: list[str] = []
@@ -49,6 +51,7 @@ def test_a_killed_engine_costs_no_points_and_the_next_run_is_clean(monkeypatch: 
         assert (again.score, again.graded) == (100, True)
         assert client.containers.list(all=True) == []
         assert client.volumes.list() == []
+    assert set(BRIDGES.glob("*/bridge")) >= bridges  # the machine's engine has lost nothing
 
 
 @pytest.mark.timeout(200)

@@ -102,6 +102,7 @@ def test_what_a_killed_keeper_left_is_removed_by_down(lab: Path, engine: Engine)
     os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: not psutil.pid_exists(pid))
     assert containers(engine)
+    assert "`make down` removes them" in make("status")[1]
     assert make("down")[0] == 0
     assert containers(engine) == []
     assert not STATE.exists()
