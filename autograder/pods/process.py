@@ -27,6 +27,7 @@ from autograder.pods.sandbox import Spec
 SANDBOX = Path(__file__).with_name("sandbox.py")
 KEEP = 256 * 1024  # bytes of each stream's beginning and of its end
 LOOK = 0.1  # seconds between two looks at the limits
+LONGEST = 5  # times its seconds that a program may take where the machine is to blame
 
 
 class Capture:
@@ -96,6 +97,9 @@ class Handle(Protocol):
     def memory(self) -> int:
         """Bytes of memory of all its processes; 0 when they are gone."""
 
+    def waited(self) -> float:
+        """Seconds that it was ready to run and the machine had no processor for it; 0 where that can't be told."""
+
     def close(self) -> None:
         """Lets go of what it holds beside the streams and the lifeline."""
 
@@ -144,6 +148,15 @@ class Child:
                 with contextlib.suppress(psutil.Error):
                     total += process.memory_info().rss
         return total
+
+    def waited(self) -> float:
+        longest = 0
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._popen.pid).children(recursive=True):
+                for file in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                    with contextlib.suppress(OSError):
+                        longest = max(longest, int(file.read_text().split()[1]))
+        return longest / 1e9
 
     def close(self) -> None:
         """Nothing to let go of: its number is gone with it."""
@@ -266,13 +279,17 @@ class Process:
     def _over(self) -> bool:
         return self._handle.poll() is not None or bool(self._handle.lost)
 
+    def _late(self, running: float, most: float) -> bool:
+        """Whether it has run too long, not counting the time in which a busy machine did not let it."""
+        return running > most and (running - self._handle.waited() > most or running > LONGEST * most)
+
     def _keep_limits(self) -> None:
         limits = self.program.limits
         now = time.monotonic()
         if self.stopped or now < self._next_look:
             return
         self._next_look = now + LOOK
-        if limits.seconds is not None and now - self._began > limits.seconds:
+        if limits.seconds is not None and self._late(now - self._began, limits.seconds):
             self.kill(f"was still running after {limits.seconds:g} seconds")
         elif self._out.size + self._err.size > limits.output:
             self.kill(f"printed more than {limits.output // MiB} MiB")

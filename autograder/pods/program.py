@@ -30,7 +30,8 @@ class Limits:
     """How much of the machine one program may use.
 
     Attributes:
-        seconds: of wall-clock time; ``None`` for a service, which runs until it is stopped.
+        seconds: of wall-clock time in which the machine lets it run; ``None`` for a service, which runs until it is
+            stopped.
         cpu_seconds: of processor time, for each of its processes.
         memory: bytes of memory, for all of its processes together.
         processes: processes and threads of the submission's user.

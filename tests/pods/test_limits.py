@@ -33,6 +33,19 @@ def test_a_program_that_never_ends_is_stopped_at_its_deadline(pod: Pod) -> None:
     assert marked(mark) == []
 
 
+def test_time_in_which_the_machine_is_too_busy_does_not_count(pod: Pod) -> None:
+    """Four that never pause share one processor: each waits three quarters of its time."""
+    code = (
+        "import os, sys\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "os.fork(), os.fork()\n"
+        "while True: pass"
+    )
+    finished = pod.run(python(code, seconds=2))
+    assert finished.stopped == "was still running after 2 seconds"
+    assert 3 < finished.seconds < 60
+
+
 def test_what_ignores_every_signal_and_leaves_its_session_is_ended_all_the_same(pod: Pod) -> None:
     mark = new_mark()
     running = pod.start(python(STUBBORN, mark))

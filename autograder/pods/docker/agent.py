@@ -4,7 +4,8 @@
 
 It connects to the grader once and runs what it is told over that connection, which no other process can open: a
 message is a sandbox's ``Spec`` as JSON with five descriptors (standard input, output and error, lifeline, and a
-control socket to say ``m`` with the bytes of memory in use, ``x`` with the exit code, and to hear ``t`` for SIGTERM).
+control socket to say ``m`` with the bytes of memory in use and the nanoseconds of waiting for a processor, ``x`` with
+the exit code, and to hear ``t`` for SIGTERM).
 
 It is of the same user as the programs, without any privilege. They can't end, stop or trace it, as it is number 1 and
 not dumpable; when they end their own sandbox's watcher, what they had started falls to it, and is killed.
@@ -105,6 +106,17 @@ def below(top: int, table: dict[int, tuple[int, int]]) -> set[int]:
     return found
 
 
+def waited(numbers: set[int]) -> int:
+    """Nanoseconds that the thread which waited longest was ready to run and had no processor."""
+    longest = 0
+    for number in numbers:
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{number}/task"):
+                with open(f"/proc/{number}/task/{thread}/schedstat", "rb") as stream:
+                    longest = max(longest, int(stream.read().split()[1]))
+    return longest
+
+
 class Agent:
     """The jobs that run, and the loop that attends to them."""
 
@@ -146,7 +158,8 @@ class Agent:
                 next_look = time.monotonic() + LOOK
                 table = processes()
                 for pid, job in self.jobs.items():
-                    job.say(b"m%d" % sum(table[number][1] for number in below(pid, table)))
+                    numbers = below(pid, table)
+                    job.say(b"m%d %d" % (sum(table[number][1] for number in numbers), waited(numbers)))
 
     def hear(self, job: Job) -> None:
         with contextlib.suppress(OSError):

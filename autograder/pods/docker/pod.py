@@ -243,7 +243,7 @@ class Remote:
     def __init__(self, agent: socket.socket, spec: Spec) -> None:
         self.lost = ""
         self._code: int | None = None
-        self._memory = 0
+        self._memory, self._waited = 0, 0.0
         pipes = [os.pipe() for _ in range(3)]
         (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
         self.lifeline, line = socket.socketpair()
@@ -281,6 +281,10 @@ class Remote:
         self._hear()
         return self._memory
 
+    def waited(self) -> float:
+        self._hear()
+        return self._waited
+
     def close(self) -> None:
         self._control.close()
 
@@ -296,6 +300,7 @@ class Remote:
             if said[:1] == b"x":
                 self._code = int(said[1:])
             elif said[:1] == b"m":
-                self._memory = int(said[1:])
+                memory, _, waited = said[1:].partition(b" ")
+                self._memory, self._waited = int(memory), int(waited) / 1e9
             else:
                 self.lost = "its container ended"
