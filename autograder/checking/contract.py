@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import json
 import resource
+import shlex
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import requests
 
 from autograder.errors import GraderError
 
-CASES = 25  # for each operation, of fitting and of unfitting requests
+FITTING, UNFITTING = 10, 25  # requests for each operation
+SHRINKING = 10  # seconds for the search for a simpler request that goes wrong in the same way
 SECONDS = 120.0
 ANSWER_SECONDS = 20.0
+LARGEST_ANSWER = 16 << 20
 MEMORY = 2 << 30
 LARGEST_DOCUMENT = 1 << 20
+LOADED = b"loaded\n"  # the first line of the process: from here on, what goes wrong is the document's
+TOO_MUCH = "The document is so nested, or so large, that no request could be made from it."
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,31 @@ class Explored:
     answer: str = ""
 
 
-def explore(document: bytes, url: str, headers: dict[str, str], seed: int) -> Explored:
+@dataclass(frozen=True)
+class Known:
+    """A request that is tried beside those that the document suggests, since it gets an answer of its own.
+
+    Attributes:
+        what: a name for it, to begin a sentence with.
+        path: where it is posted to.
+        body: as it is sent.
+        headers: all that it has beside its content type.
+    """
+
+    what: str
+    path: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def curl(self, url: str) -> str:
+        """It as a command for bash."""
+        told = "".join(f" -H {shlex.quote(f'{name}: {value}')}" for name, value in self.headers.items())
+        text = self.body.decode("utf-8", "backslashreplace")
+        data = shlex.quote(text) if text.encode() == self.body else "$" + shlex.quote(text)
+        return f"curl -i {url}{self.path} -H 'Content-Type: application/json'{told} --data-binary {data}"
+
+
+def explore(document: bytes, url: str, headers: Mapping[str, str], seed: int, known: Sequence[Known] = ()) -> Explored:
     """Tries an API with requests that fit its document, and with some that don't.
 
     Args:
@@ -47,36 +80,49 @@ def explore(document: bytes, url: str, headers: dict[str, str], seed: int) -> Ex
         url: where it listens.
         headers: what every request has beside what the document asks for.
         seed: makes the requests; the same seed makes the same ones.
+        known: requests that come before those, as they are.
 
     Raises:
-        GraderError: the process failed by itself.
+        GraderError: the process could not even begin.
     """
     if len(document) > LARGEST_DOCUMENT:
         return Explored("", f"The document has {len(document):,} bytes; nobody would read it.")
-    job = {"document": document.decode("utf-8", "replace"), "url": url, "headers": headers, "seed": seed}
+    job = {"document": document.decode("utf-8", "replace"), "url": url, "headers": dict(headers), "seed": seed}
+    job["known"] = [asdict(one) | {"body": one.body.decode("latin-1")} for one in known]
     argv = [sys.executable, "-P", "-m", "autograder.checking.contract"]
     try:
         ended = subprocess.run(argv, input=json.dumps(job).encode(), capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return Explored("", f"The requests that the document describes did not come to an end in {SECONDS:g} seconds.")
+    if not ended.stdout.startswith(LOADED):
+        raise GraderError(f"schemathesis failed: {ended.stderr[-1500:].decode('utf-8', 'replace')}")
     try:
-        return Explored(**json.loads(ended.stdout))
-    except (ValueError, TypeError) as error:
-        said = ended.stderr[-1500:].decode("utf-8", "replace")
-        if "MemoryError" in said or "RecursionError" in said or ended.returncode < 0:
-            return Explored("", "The document is so nested, or so large, that no request could be made from it.")
-        raise GraderError(f"schemathesis failed: {said}") from error
+        return Explored(**json.loads(ended.stdout.splitlines()[-1]))
+    except (ValueError, TypeError):
+        return Explored("", TOO_MUCH)
 
 
 def main() -> int:
     """Reads a job from standard input, writes an ``Explored`` to standard output."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    import schemathesis  # noqa: F401
+
     job = json.load(sys.stdin)
-    print(json.dumps(asdict(_explore(job))))
+    sys.stdout.buffer.write(LOADED)
+    sys.stdout.buffer.flush()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    summary: list[str] = []
+    try:
+        found = _explore(job, summary)
+    except (MemoryError, RecursionError):
+        found = Explored("\n".join(summary), TOO_MUCH)
+    except BaseException as error:  # schemathesis is the same in every run: what it stumbles over is the document
+        said = f"{type(error).__name__}: {error}"[:600]
+        found = Explored("\n".join(summary), f"No request can be made from the document: {said}")
+    print(json.dumps(asdict(found)))
     return 0
 
 
-def _explore(job: dict[str, Any]) -> Explored:
+def _explore(job: dict[str, Any], summary: list[str]) -> Explored:
     import schemathesis
     from schemathesis.checks import not_a_server_error
     from schemathesis.core.result import Err
@@ -92,66 +138,115 @@ def _explore(job: dict[str, Any]) -> Explored:
         content_type_conformance,
         response_schema_conformance,
     ]
-    summary: list[str] = []
-    try:
-        schema = schemathesis.openapi.from_dict(json.loads(job["document"]))
-        for found in schema.get_all_operations():
-            if isinstance(found, Err):
-                return Explored("\n".join(summary), f"An operation of the document can't be read: {found.err()}")
-            operation = found.ok()
-            seen = _try_operation(operation, job, checks)
-            summary.append(f"{operation.method.upper()} {operation.path}: {seen.summary}")
-            if seen.problem:
-                return Explored("\n".join(summary), seen.problem, seen.curl, seen.answer)
-    except Exception as error:  # schemathesis is the same in every run: what it stumbles over is the document
-        said = f"{type(error).__name__}: {error}"[:600]
-        return Explored("\n".join(summary), f"No request can be made from the document: {said}")
+    document = json.loads(job["document"])
+    if outside := _outside(document):
+        return Explored("", f"The document refers to {outside[:200]!r}, which is not in it.")
+    schema = schemathesis.openapi.from_dict(document)
+    known = [Known(**one | {"body": one["body"].encode("latin-1")}) for one in job["known"]]
+    for found in schema.get_all_operations():
+        if isinstance(found, Err):
+            return Explored("\n".join(summary), f"An operation of the document can't be read: {found.err()}"[:1200])
+        operation = found.ok()
+        own = [one for one in known if operation.method == "post" and operation.path == one.path]
+        seen = _try_known(operation, own, job, checks) or _try_operation(operation, job, checks)
+        summary.append(f"{operation.method.upper()} {operation.path}: {seen.summary}")
+        if seen.problem:
+            return Explored("\n".join(summary), seen.problem, seen.curl, seen.answer)
     return Explored("\n".join(summary))
 
 
-def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Explored:
-    """The first problem of one operation, with the smallest request that hypothesis finds for it."""
-    import hypothesis
-    import requests
-    from schemathesis import GenerationMode
-    from schemathesis.core.failures import FailureGroup
+def _outside(document: Any) -> str:
+    """A reference that leads out of the document: nothing else of this machine is read for it."""
+    pending = [document]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, dict):
+            target = found.get("$ref")
+            if isinstance(target, str) and not target.startswith("#"):
+                return target
+            pending.extend(found.values())
+        elif isinstance(found, list):
+            pending.extend(found)
+    return ""
 
-    session = requests.Session()
-    session.trust_env = False
+
+class _Session(requests.Session):
+    """Answers with a size and an end; no other server is asked, whatever an answer says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        response = super().send(request, **options | {"stream": True, "timeout": ANSWER_SECONDS})
+        content = bytearray()
+        for piece in response.iter_content(1 << 16):
+            content += piece
+            if len(content) > LARGEST_ANSWER:
+                raise requests.ConnectionError(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
+            if time.monotonic() > deadline:
+                raise requests.Timeout(f"the answer did not end within {ANSWER_SECONDS:g} seconds")
+        response._content = bytes(content)
+        self.cookies.clear()
+        return response
+
+
+def _try_known(operation: Any, known: list[Known], job: dict[str, Any], checks: list[Any]) -> Explored | None:
+    """The first of them whose answer contradicts the document."""
+    with _Session() as session:
+        for one in known:
+            headers = {"Content-Type": "application/json", **one.headers}
+            try:
+                response = session.post(job["url"] + one.path, data=one.body, headers=headers)
+            except requests.RequestException as error:
+                return Explored("a problem", f"{one.what}: {_no_answer(error)}", one.curl(job["url"]))
+            case = operation.Case(body={}, media_type="application/json")
+            if problem := _problem(case, response, checks):
+                answer = f"{response.status_code} {response.text[:1500]}"
+                return Explored("a problem", f"{one.what}: {problem}", one.curl(job["url"]), answer)
+    return None
+
+
+def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Explored:
+    """The first problem of one operation, with a simple request that has it."""
+    import hypothesis
+    from hypothesis.internal.conjecture import engine
+    from schemathesis import GenerationMode
+
+    engine.MAX_SHRINKING_SECONDS = SHRINKING  # its own five minutes are longer than this process may take
+    session = _Session()
     statuses: dict[int, int] = {}
     last: list[Explored] = []
 
     def attempt(case: Any) -> None:
         try:
-            response = case.call(base_url=job["url"], session=session, headers=job["headers"], timeout=ANSWER_SECONDS)
+            response = case.call(base_url=job["url"], session=session, headers=job["headers"])
         except requests.RequestException as error:
-            curl = case.as_curl_command(headers=job["headers"])
-            last[:] = [Explored("", f"There was no answer: {type(error).__name__}.", curl)]
+            last[:] = [Explored("", _no_answer(error), case.as_curl_command(headers=job["headers"]))]
             raise AssertionError from error
         statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
-        try:
-            case.validate_response(response, checks=checks)
-        except FailureGroup as group:
-            failure = group.exceptions[0]
-            said = f"{getattr(failure, 'title', type(failure).__name__)}: {getattr(failure, 'message', failure)}"
+        if problem := _problem(case, response, checks):
             curl = case.as_curl_command(headers=job["headers"])
-            last[:] = [Explored("", said[:1200], curl, f"{response.status_code} {response.text[:1500]}")]
-            raise AssertionError from group
+            last[:] = [Explored("", problem, curl, f"{response.status_code} {response.text[:1500]}")]
+            raise AssertionError
 
-    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+    for mode, count in ((GenerationMode.POSITIVE, FITTING), (GenerationMode.NEGATIVE, UNFITTING)):
         try:
             strategy = operation.as_strategy(generation_mode=mode)
-            settings: Any = hypothesis.settings(
-                max_examples=CASES,
+            options = hypothesis.settings(
+                max_examples=count,
                 database=None,
                 deadline=None,
                 derandomize=False,
                 print_blob=False,
                 suppress_health_check=list(hypothesis.HealthCheck),
             )
-            run: Any = settings(hypothesis.given(strategy)(attempt))  # type: ignore[no-untyped-call]
-            seeded: Any = hypothesis.seed(job["seed"])(run)
-            seeded()
+            given: Any = hypothesis.given(strategy)
+            hypothesis.seed(job["seed"])(options(given(attempt)))()
         except AssertionError:
             found = last[-1]
             return Explored("a problem", found.problem, found.curl, found.answer)
@@ -159,6 +254,27 @@ def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Ex
             continue  # nothing unfitting can be sent to a route without parameters
     told = ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items()))
     return Explored(told or "nothing to try")
+
+
+def _problem(case: Any, response: Any, checks: list[Any]) -> str:
+    """How an answer contradicts the document, as a sentence; empty when it does not."""
+    from schemathesis.core.failures import FailureGroup
+
+    try:
+        case.validate_response(response, checks=checks)
+    except FailureGroup as group:
+        failure = group.exceptions[0]
+        return f"{getattr(failure, 'title', type(failure).__name__)}: {getattr(failure, 'message', failure)}"[:1200]
+    return ""
+
+
+def _no_answer(error: requests.RequestException) -> str:
+    match error:
+        case requests.Timeout():
+            return f"There was no whole answer within {ANSWER_SECONDS:g} seconds."
+        case requests.ConnectionError() if "larger than" in str(error):
+            return f"There was no answer: {error}."
+    return f"There was no whole answer ({type(error).__name__}): the connection broke, or was refused."
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Api:
         try:
             polling(look, seconds=START_SECONDS, saw=saw, expected="200", give_up=hopeless)
         except Exception:
-            if self.running.alive and _listens(USUAL_PORT):
+            if self.running.alive and listens(USUAL_PORT):
                 fail(
                     f"The app listens on port {USUAL_PORT}. It was started with PORT={self.port}.",
                     f"It listens on the port that PORT names, and on {USUAL_PORT} when there is none.",
@@ -102,7 +102,7 @@ def start_api(pod: Pod, built: Built, port: int, environment: Mapping[str, str],
         environment: what else it is told; ``API_KEY`` must be there.
         name: what messages call it.
     """
-    env = {**built.env, **environment, "PORT": str(port), "UVICORN_PORT": str(port)}
+    env = {**built.env, **environment, "PORT": str(port)}
     running = pod.start(Program(built.argv, env=env, cwd=built.workdir, limits=SERVICE, built=built))
     return Api(running, port, environment["API_KEY"], name)
 
@@ -114,7 +114,8 @@ def free_ports(count: int) -> list[int]:
         return [server.getsockname()[1] for server in servers]
 
 
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+def listens(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody takes connections there."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):
         return True
     return False

@@ -17,6 +17,7 @@ from autograder.checking import EvidenceBox, check, fail, polling
 from autograder.checking.load import Load
 from autograder.checking.shelf import Array, generator
 from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Keys, Started, Upstream, Wired
+from autograder.checks.lab_02_apis.traffic import slow_requests_overlap
 from autograder.checks.lab_02_apis.visible import (
     alive_and_ready,
     only_the_key_opens,
@@ -34,6 +35,7 @@ from autograder.submission import Intake
 
 COMMENT = re.compile(r"#.*$", re.MULTILINE)
 LARGEST_FILE = 20 << 20
+ABOUT = re.compile(r"\b(POST|GET)\b.*/(predict|health)\b")  # the trace of an exception says "/predict" as well
 IN_FLIGHT = 8
 
 
@@ -85,8 +87,12 @@ def the_key_is_nowhere(started: Started, keys: Keys, built: Built, pod: Pod, evi
 def files(pod: Pod) -> Iterator[tuple[str, bytes]]:
     """Every file that the student's programs may have written, by its path in the pod."""
     for top in ("/tmp", "/submission"):
-        for folder, _, names in os.walk(pod.outside(top)):
-            inside = top + str(Path(folder))[len(str(pod.outside(top))) :]
+        start = pod.outside(top)
+        device = start.stat().st_dev
+        for folder, folders, names in os.walk(start):
+            # What is mounted there is not the student's: a course that was cloned into /tmp shows its Python there.
+            folders[:] = [name for name in folders if _device(Path(folder, name)) == device]
+            inside = top + folder[len(str(start)) :]
             for name in names:
                 try:
                     descriptor = pod.open(f"{inside}/{name}")
@@ -97,6 +103,14 @@ def files(pod: Pod) -> Iterator[tuple[str, bytes]]:
                         yield f"{inside}/{name}", stream.read(LARGEST_FILE)
 
 
+def _device(path: Path) -> int | None:
+    """What a file system is called; ``None`` for what went away meanwhile: the student's programs still run."""
+    try:
+        return os.lstat(path).st_dev
+    except OSError:
+        return None
+
+
 @check(
     "request-id",
     skill=11,
@@ -105,14 +119,15 @@ def files(pod: Pod) -> Iterator[tuple[str, bytes]]:
     hint="Middleware sees every answer, also the ones that FastAPI makes. Is a strange id replaced, and not repeated?",
 )
 def every_answer_names_its_request(app: Api, pixels: Array, evidence: EvidenceBox) -> None:
-    """Every answer, whatever its status, has an `X-Request-ID`: the caller's own where it is well formed."""
+    """Every answer, of whatever status, has `X-Model-Version` and `X-Request-ID`: the caller's own if well formed."""
     images = pixels[:1].tolist()
 
     def name_of(answer: Any, what: str) -> str:
         show(evidence, what, answer)
-        if not (name := answer.headers.get("x-request-id", "")):
-            fail(f"{what} ({answer.status}) has no X-Request-ID.", "Every answer has one.")
-        return str(name)
+        for header in ("X-Request-ID", "X-Model-Version"):
+            if not answer.headers.get(header.lower()):
+                fail(f"{what} ({answer.status}) has no {header}.", "Every answer has one.")
+        return str(answer.headers["x-request-id"])
 
     own = {"X-Request-ID": "check-17_a"}
     asked = {
@@ -175,7 +190,7 @@ def every_request_is_one_line(app: Api, pixels: Array, evidence: EvidenceBox) ->
                 f"The line has “model_version”: {json.dumps(line['model_version'])}.",
                 f"{answer.json['model_version']}, as in the answer.",
             )
-    strangers = [line for line in app.running.log().splitlines() if "/predict" in line and not parsed(line)]
+    strangers = [line for line in app.running.log().splitlines() if ABOUT.search(line) and parsed(line) is None]
     if strangers:
         fail(f"The log has a line about a request that is no JSON: {strangers[0][:300]}", "Only lines with its id.")
 
@@ -298,7 +313,7 @@ def the_health_check_tells_alive_from_dead(app: Api, built: Built, pod: Pod, evi
     "shutdown",
     skill=12,
     points=4,
-    needs=[predict_gives_the_models_answer],
+    needs=[slow_requests_overlap],
     last=True,
     hint="uvicorn finishes what it has begun if SIGTERM reaches it: exec form, or `exec` in a shell.",
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ from autograder.services.api import Api, free_ports, start_api
 from autograder.services.savedmodel import random_dense
 from autograder.services.tfserving import ModelServer, start_model_server, version_of
 from autograder.submission import Intake
-from autograder.waiting import fail
+from autograder.waiting import fail, polling
 
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW: frozenset[str] = frozenset()
@@ -91,6 +92,25 @@ class Wired:
 
     api: Api
     stub: ModelStub
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """The model server is down until the end of the context. Fails the check when the app never finds it again."""
+        self.stub.down()
+        try:
+            yield
+        finally:
+            self.stub.up()
+        # gRPC, for one, waits a little longer after every refusal before it connects again.
+        polling(
+            lambda: True if self.api.predict([[0.0] * 64]).status == 200 else None,
+            seconds=60,
+            saw=lambda: (
+                f"A minute after the model server was back, POST /predict gave: {self.api.predict([[0.0] * 64])}"
+            ),
+            expected="200: the app finds it again by itself.",
+            pause=0.05,
+        )
 
 
 @dataclass(frozen=True)

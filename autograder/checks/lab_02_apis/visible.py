@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.shelf import Array, Model
 from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Upstream, Wired
-from autograder.services.api import Api
+from autograder.services.api import Api, listens
 from autograder.services.http import Answer
 
 
@@ -80,6 +81,12 @@ def alive_and_ready(app: Api, evidence: EvidenceBox) -> None:
         show(evidence, f"GET {path}", answer)
         if answer.status != 200:
             fail(f"GET {path} gave: {short(answer)}", "200: the app works, and so does the model server behind it.")
+    if sys.platform == "linux" and not listens(app.port, "127.0.0.2"):
+        fail(
+            f"The app listens on 127.0.0.1 only; nobody answers at 127.0.0.2:{app.port}, which is this machine too.",
+            "It listens on all interfaces: on 127.0.0.1 nobody outside of its container reaches it.",
+            "Tell uvicorn the host 0.0.0.0: `host=“0.0.0.0”`, or `--host 0.0.0.0`.",
+        )
 
 
 @check(
@@ -208,13 +215,10 @@ def has_example(document: dict[str, Any], body: dict[str, Any]) -> bool:
 )
 def no_model_server_is_a_503(wired: Wired, pixels: Array, evidence: EvidenceBox) -> None:
     """With the model server down, `POST /predict` is 503 with `Retry-After`."""
-    wired.stub.down()
-    try:
+    with wired.cut_off():
         answer = wired.api.predict(pixels.tolist())
-    finally:
-        wired.stub.up()
-    show(evidence, "The model server refuses connections", answer)
-    require_503(answer, "With the model server down, POST /predict")
+        show(evidence, "The model server refuses connections", answer)
+        require_503(answer, "With the model server down, POST /predict")
 
 
 def require_503(answer: Answer, what: str) -> None:

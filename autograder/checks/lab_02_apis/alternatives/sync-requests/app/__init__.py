@@ -1,0 +1,1 @@
+"""Digits: plain functions, threads, requests."""
