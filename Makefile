@@ -1,6 +1,7 @@
 # Model Deployment and Production. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup images images-save images-load test down status notebook doctor labs lock prove-% lab-% up-%
+.PHONY: help setup images images-save images-load test down status notebook doctor labs lock prove-% lab-% up-% \
+	release grade demo-class environment
 
 PY := .venv/bin/python
 RUNTIME ?= auto
@@ -40,6 +41,16 @@ images-load: setup ## take them from that file, without a network
 doctor: ## look at this machine, and say what mends it
 	@$(if $(wildcard $(PY)),$(PY),python3) -m autograder.doctor
 
+release: setup ## what students get, in release/lab-01; LAB=01 for one lab
+	@$(PY) -m autograder release $(LAB)
+
+grade: setup ## grade all of submitted/ for LAB=01, J=n at a time; SCHEDULER=tcp://… on a Dask cluster
+	@$(PY) -m autograder class $(or $(LAB),$(error Which lab? `make grade LAB=01`)) --runtime $(RUNTIME) \
+		$(if $(J),-j $(J)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+
+demo-class: setup ## grade a class of eleven made-up students, to see how it goes
+	@$(PY) -m tests.classroom.demo $(if $(J),-j $(J))
+
 test: setup ## prove the project: every test that this machine can run
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
@@ -50,6 +61,9 @@ prove-%: setup ## grade every planted fault of a lab; show which check finds whi
 
 labs: setup ## make labs/ anew from solutions/
 	@$(PY) -m autograder labs
+
+environment: setup ## write environment.yml anew from requirements.lock
+	@$(PY) -m autograder.classroom.environment
 
 lock: ## write requirements.lock anew (needs uv)
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -48,16 +48,8 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what is running")
     status.set_defaults(run=run_status)
 
-    labs = commands.add_parser("labs", help="make labs/ from solutions/")
-    labs.set_defaults(run=run_labs)
-    labs.add_argument("--check", action="store_true", help="change nothing; say whether labs/ is current")
-
-    prove = commands.add_parser("prove", help="grade the planted faults of a lab and show which check finds which")
-    prove.set_defaults(run=run_prove)
-    prove.add_argument("lab", metavar="LAB")
-    prove.add_argument("--fault", action="append", metavar="NAME", help="only this one (may be repeated)")
-    prove.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="how many at the same time (2)")
-    prove.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where the services run")
+    if (Path(__file__).parent / "classroom").is_dir():  # students don't have it
+        add_instructors(commands)
 
     images = commands.add_parser("images", help="the images that pods in Docker are made of")
     images.set_defaults(run=run_images)
@@ -70,6 +62,33 @@ def parser() -> argparse.ArgumentParser:
     actions.add_parser("list", help="what is here, and what is not")
     actions.add_parser("clean", help="remove containers and volumes that a killed run left")
     return top
+
+
+def add_instructors(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands of instructors and authors."""
+    labs = commands.add_parser("labs", help="make labs/ from solutions/")
+    labs.set_defaults(run=run_labs)
+    labs.add_argument("--check", action="store_true", help="change nothing; say whether labs/ is current")
+
+    prove = commands.add_parser("prove", help="grade the planted faults of a lab and show which check finds which")
+    prove.set_defaults(run=run_prove)
+    prove.add_argument("lab", metavar="LAB")
+    prove.add_argument("--fault", action="append", metavar="NAME", help="only this one (may be repeated)")
+    prove.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="how many at the same time (2)")
+    prove.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where the services run")
+
+    release = commands.add_parser("release", help="build what students get of a lab, in release/")
+    release.set_defaults(run=run_release)
+    release.add_argument("labs", nargs="*", metavar="LAB", help="which (default: all)")
+    release.add_argument("--root", type=Path, metavar="DIR", help="the course's folder for nbgrader (default: here)")
+    classroom = commands.add_parser("class", help="grade everything in submitted/, into nbgrader's gradebook")
+    classroom.set_defaults(run=run_class)
+    classroom.add_argument("lab", metavar="LAB")
+    classroom.add_argument("--root", type=Path, metavar="DIR", help="the course's folder for nbgrader (default: here)")
+    classroom.add_argument("-j", "--jobs", type=int, default=0, metavar="N", help="how many at a time (default: fits)")
+    classroom.add_argument("--scheduler", default="", metavar="ADDRESS", help="grade on this Dask scheduler's workers")
+    classroom.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where the labs' services run")
+    classroom.add_argument("--no-sandbox", action="store_true", help="on a machine without walls: you trust all of it")
 
 
 def wanted() -> str:
@@ -213,6 +232,27 @@ def run_prove(arguments: argparse.Namespace) -> int:
     from autograder.classroom.faults import prove
 
     return prove(arguments.lab, arguments.fault or [], arguments.jobs, arguments.runtime)
+
+
+def run_release(arguments: argparse.Namespace) -> int:
+    from autograder.classroom.release import release
+    from autograder.lab import ROOT
+
+    return release(arguments.labs, (arguments.root or ROOT).absolute())
+
+
+def run_class(arguments: argparse.Namespace) -> int:
+    from autograder.classroom.grade import grade_class
+    from autograder.lab import ROOT
+
+    return grade_class(
+        arguments.lab,
+        (arguments.root or ROOT).absolute(),
+        jobs=max(0, arguments.jobs),
+        scheduler=arguments.scheduler,
+        runtime=arguments.runtime,
+        sandbox=not arguments.no_sandbox,
+    )
 
 
 def run_images(arguments: argparse.Namespace) -> int:

@@ -114,7 +114,7 @@ def grade(
         results=tuple(run.results.values()),
         seconds=time.monotonic() - began,
         started=started.isoformat(timespec="seconds"),
-        complete=not visible,
+        complete=not (visible or lab.visible_only),
     )
 
 

@@ -14,6 +14,7 @@ from autograder.errors import GraderError, UsageError
 ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 SOLUTIONS = ROOT / "solutions"
+VISIBLE_ONLY = "visible-only"  # a file beside checks that are not all of a lab's
 
 
 class Lab(BaseModel):
@@ -50,6 +51,11 @@ class Lab(BaseModel):
     def checks(self) -> str:
         """The name of the package that holds its checks."""
         return "autograder.checks." + self.id.replace("-", "_")
+
+    @property
+    def visible_only(self) -> bool:
+        """Whether only the visible ones of its checks are here, as in what students get."""
+        return (ROOT / self.checks.replace(".", "/") / VISIBLE_ONLY).is_file()
 
 
 def labs() -> list[str]:

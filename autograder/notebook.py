@@ -26,7 +26,7 @@ from autograder import playground
 from autograder.display import Display, Until, kernel, link, plainly, reachable
 from autograder.errors import CourseError, MachineError
 from autograder.grading import grade
-from autograder.lab import load_lab
+from autograder.lab import Lab, load_lab
 from autograder.pods import Limits, LocalPod, Program, Running, pod_folder
 from autograder.ports import holder
 from autograder.report import Report
@@ -169,7 +169,7 @@ def check(
 
     Args:
         lab: which: ``lab-01``.
-        submission: the folder to grade; by default the lab's own in ``labs/``.
+        submission: the folder to grade; by default the lab's own in ``labs/``, beside the notebook if it is there.
         seed: repeats a run: the number stands in its report.
         visible: run the visible checks only.
 
@@ -178,7 +178,7 @@ def check(
     """
     with plainly():
         described = load_lab(lab)
-        folder = described.folder if submission is None else Path(submission)
+        folder = _own_files(described) if submission is None else Path(submission)
         if kernel() is None:
             with Progress() as progress:
                 report = grade(described, folder, seed=seed, visible=visible, progress=progress)
@@ -188,6 +188,12 @@ def check(
             report = grade(described, folder, seed=seed, visible=visible, progress=display)
             display.show(report)
         return report
+
+
+def _own_files(lab: Lab) -> Path:
+    """The lab's files that belong to this notebook: an assignment that was fetched brings its own."""
+    beside = Path.cwd() / "labs" / lab.id
+    return beside if beside.is_dir() else lab.folder
 
 
 def model_server(*flags: str, env: Mapping[str, str] | None = None, until: str = LISTENING) -> Server:

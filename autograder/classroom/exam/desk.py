@@ -1,0 +1,126 @@
+"""The process in which a student's exercises run, and nothing else: a program of its own, behind the sandbox's walls.
+
+    python -E -s desk.py PORT
+
+It takes one order a line from the invigilator and gives one answer a line. Nothing that it says is believed: an answer
+is plain values, and the tests that look at them run elsewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import io
+import linecache
+import os
+import re
+import socket
+import sys
+import traceback
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from typing import Any
+
+from plain import NotPlain, dumps, loads  # type: ignore[import-not-found]  # beside this file in a run
+
+SAID = 4_000  # characters of what a student's code prints that are kept
+MAGIC = re.compile(r"^[%!?].*$", re.MULTILINE)
+
+
+class Desk:
+    """A namespace, and the orders that work on it."""
+
+    def __init__(self) -> None:
+        self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+
+    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
+        """One order: the ``names`` in a cell, ``run`` it, ``define`` what it defines, ``call`` or ``get`` a name."""
+        said = io.StringIO()
+        answer: dict[str, Any]
+        try:
+            with redirect_stdout(said), redirect_stderr(said):
+                answer = {"value": self._do(order)}
+                dumps(answer)
+        except BaseException as error:  # also SystemExit: the desk goes on with the next order
+            answer = {"error": describe(error)}
+        answer["said"] = said.getvalue()[-SAID:]
+        return answer
+
+    def _do(self, order: dict[str, Any]) -> Any:
+        kind = order["do"]
+        if kind == "names":
+            return names(plainly(order["source"]))
+        if order["folder"]:
+            os.chdir(order["folder"])
+        self.namespace.update(order["values"])
+        for definition in order["definitions"]:
+            with suppress(Exception):  # what is missing then, the student's code will say if it needs it
+                execute(definition, "<notebook>", self.namespace)
+        if kind in ("run", "define"):
+            source = plainly(order["source"])
+            execute(only_definitions(source) if kind == "define" else source, order["name"], self.namespace)
+            return None
+        if order["name"] not in self.namespace:
+            raise NameError(f"your cell does not define {order['name']}")
+        found = self.namespace[order["name"]]
+        if kind == "get":
+            return found
+        return found(*order["args"], **order["kwargs"])
+
+
+def plainly(source: str) -> str:
+    """A cell without IPython's own lines (``%time``, ``!ls``), when it is not Python with them."""
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        return MAGIC.sub("pass", source)
+    return source
+
+
+def names(source: str) -> list[str]:
+    """Every name that a cell uses."""
+    return sorted({node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)})
+
+
+def only_definitions(source: str) -> str:
+    """The imports, functions, classes and constants of a cell, without what it does."""
+    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    body: list[ast.stmt] = []
+    for node in ast.parse(source).body:
+        if isinstance(node, kept):
+            body.append(node)
+        elif isinstance(node, ast.Assign):
+            with suppress(ValueError):
+                ast.literal_eval(node.value)
+                body.append(node)
+    return "\n".join(map(ast.unparse, body))
+
+
+def execute(source: str, name: str, namespace: dict[str, Any]) -> None:
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), namespace)
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as plain texts, with the student's own lines."""
+    kind = type(error)
+    if isinstance(error, NotPlain):
+        return {"kind": "TypeError", "text": f"it gives {error}, which a test can't look at", "lines": []}
+    try:
+        text = str(error)
+    except Exception:
+        text = "an exception that can't be shown"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    lines = [f"{frame.filename}, line {frame.lineno}: {frame.line}"[:300] for frame in frames[-4:]]
+    return {"kind": str(kind.__name__)[:80], "text": text[:1000], "lines": lines}
+
+
+def main(port: int) -> None:
+    desk = Desk()
+    with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rwb") as stream:
+        for line in stream:
+            stream.write(dumps(desk.obey(loads(line))))
+            stream.flush()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,290 @@
+"""A class of made-up students, to test with and to look at: ``python -m tests.classroom.demo`` (`make demo-class`).
+
+Each of them is the reference after a few edits; nothing is stored twice. What they earn stands beside what they do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autograder.classroom.assignment import Assignment, load_assignment, source_notebook
+from autograder.classroom.faults import alternatives, load_faults
+from autograder.classroom.preprocessors import HIDDEN
+from autograder.lab import LABS, ROOT, SOLUTIONS
+
+LEFT_OUT = shutil.ignore_patterns("models", "__pycache__")
+FAULT = "format-is-ignored"  # costs one check of 5 points
+
+# A right answer in another style: a helper in a cell of its own, warnings, and the address taken from `services`.
+HELPER = """import sys
+import warnings
+
+TEN = range(10)
+
+def best(row):
+    return max(TEN, key=lambda digit: row[digit])
+"""
+READ = """def read(images):
+    warnings.warn("a warning on standard error is no mistake")
+    print("neither is this", file=sys.stderr)
+    url = services.url + "/v1/models/digits:predict"
+    return [best(row) for row in requests.post(url, json={"inputs": images.tolist()}).json()["outputs"]]
+"""
+SHAPES = """%matplotlib inline
+def shapes(tensors):
+    return {
+        name: None if one["tensor_shape"].get("unknown_rank") else [int(d["size"]) for d in one["tensor_shape"]["dim"]]
+        for name, one in tensors.items()
+    }
+"""
+
+# Everything is equal to this, and more than everything; it even looks like a number.
+ALWAYS = """class Always(list):
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __len__(self): return 200
+    def __lt__(self, other): return True
+    def __gt__(self, other): return True
+    def __hash__(self): return 0
+    def __abs__(self): return 0
+    __sub__ = __add__ = lambda self, other: 0
+
+Always.__class__ = int
+"""
+# The tests of a kernel would do as this says: an exception is not shown, an assert is no assert, a file is where it
+# should be. All of it comes first thing, and in a cell of its own as well.
+PATCH = """import ast, builtins, os, sys
+def nothing(*args, **kwargs): return None
+sys.excepthook = nothing
+class NoAssert(ast.NodeTransformer):
+    def visit_Assert(self, node): return ast.copy_location(ast.Pass(), node)
+try:
+    shell = get_ipython()
+    shell.showtraceback = shell._showtraceback = shell.showsyntaxerror = nothing
+    shell.ast_transformers.append(NoAssert())
+    shell.set_custom_exc((BaseException,), nothing)
+    shell.run_cell = nothing
+except NameError:
+    pass
+builtins.AssertionError = builtins.Exception
+builtins.all = builtins.any = lambda *given: True
+os.listdir = lambda *given: ["7"]
+def hook(event, args):
+    if event == "import" and "unittest" in str(args): raise SystemExit(0)
+sys.addaudithook(hook)
+"""
+STEAL = """import glob, os, pathlib, socket, subprocess
+found = []
+for place in ({root!r}, "/work", "/root", "/home", "/tmp", "/proc/1/root", "/etc/shadow"):
+    for name in glob.glob(place + "/**/gradebook.db", recursive=True) + glob.glob(place + "/**/journal/*"):
+        found.append(name)
+        open(name, "wb").write(b"A")
+for name in ("/submission/x", "{root}/gradebook.db", "{root}/grades/lab-01/journal/steal.json"):
+    try:
+        pathlib.Path(name).write_text("{{}}")
+    except OSError:
+        pass
+print("FOUND", found)
+def read(images): return [0, 1] if len(images) == 2 else [0] * len(images)
+"""
+
+
+@dataclass(frozen=True)
+class Student:
+    """One made-up student.
+
+    Attributes:
+        does: what is special about them, for a reader.
+        exercises: the points that their notebook earns, by exercise; what is not in here earns none.
+        lab: the points that their lab earns.
+        cells: what stands in their solution cells, by the cell's id; elsewhere what the reference has.
+        first: a cell that they have put in front of all others.
+        blank: whether nothing is solved elsewhere.
+        files: where their lab's files come from: ``reference``, ``starter``, ``alternative``, ``fault`` or nothing.
+        edit: a last edit of their folder.
+    """
+
+    does: str
+    exercises: dict[str, float] = field(default_factory=dict)
+    lab: float = 0
+    cells: dict[str, str] = field(default_factory=dict)
+    first: str = ""
+    blank: bool = False
+    files: str = ""
+    edit: Callable[[Path], object] | None = None
+
+    @property
+    def score(self) -> float:
+        return self.lab + sum(self.exercises.values())
+
+
+ALL = {"test-read-digits": 2, "test-shapes": 2, "test-put-in-place": 3, "test-mean-latency": 3}
+
+
+def without(*names: str) -> dict[str, float]:
+    return {name: points for name, points in ALL.items() if name not in names}
+
+
+def forge(folder: Path) -> None:
+    """Takes away what makes tests tests, asks for more points, and shows outputs of a run that never was."""
+    path = folder / "01-serving.ipynb"
+    notebook = json.loads(path.read_text("utf-8"))
+    for cell in notebook["cells"]:
+        about = cell["metadata"].get("nbgrader", {})
+        if about.get("grade"):
+            about |= {"points": 1000, "grade": False, "locked": False, "solution": True}
+            cell["source"] = "1000"
+            cell["outputs"] = [
+                {
+                    "output_type": "execute_result",
+                    "data": {"text/plain": "1000"},
+                    "metadata": {},
+                    "execution_count": 1,
+                }
+            ]
+    path.write_text(json.dumps(notebook), "utf-8")
+
+
+CLASS: dict[str, Student] = {
+    "ada": Student("has everything right", dict(ALL), 100, files="reference"),
+    "alan": Student("handed in the starter as it is", blank=True, files="starter"),
+    "barbara": Student("handed in an empty folder", edit=lambda folder: (folder / "01-serving.ipynb").unlink()),
+    "edsger": Student(
+        "has the notebook's text in a file that is no notebook, and a good lab",
+        {},
+        100,
+        files="reference",
+        edit=lambda folder: (folder / "01-serving.ipynb").write_text("{not json", "utf-8"),
+    ),
+    "grace": Student(
+        "has everything right in another style, with a helper of her own and warnings on standard error",
+        dict(ALL),
+        100,
+        cells={"read-digits": READ, "shapes": SHAPES},
+        first=HELPER,
+        files="alternative",
+    ),
+    "linus": Student(
+        "has half of the exercises right, and one mistake in the lab",
+        without("test-read-digits", "test-put-in-place"),
+        95,
+        cells={
+            "read-digits": "def read(images):\n    return [read([image])[0] for image in images]\n",
+            "put-in-place": "def put_in_place(export, target):\n    shutil.copytree(export, target)\n",
+        },
+        files="fault",
+    ),
+    "mallory-ends": Student(
+        "ends the kernel in the first exercise",
+        without("test-read-digits"),
+        cells={"read-digits": "import os\nos._exit(0)\n"},
+    ),
+    "mallory-equals": Student(
+        "gives back an object that is equal to everything",
+        cells={
+            "read-digits": ALWAYS + "def read(images): return Always()\n",
+            "shapes": "class Same(dict):\n    def __eq__(self, other): return True\n"
+            "    def values(self): return self\n    def __iter__(self): return iter([[-1, 64]])\n"
+            "def shapes(tensors): return Same()\n",
+            "put-in-place": "def put_in_place(export, target): return Always()\n",
+            "mean-latency": ALWAYS + "def mean_latency(page, model): return Always()\n",
+        },
+    ),
+    "mallory-forges": Student("has made cells worth 1000 points of the tests", blank=True, edit=forge),
+    "mallory-patches": Student(
+        "patches showtraceback, asserts, builtins and the file system, and solves nothing",
+        cells={
+            name: PATCH + f"def {function}(*given): return 1\n"
+            for name, function in (
+                ("read-digits", "read"),
+                ("shapes", "shapes"),
+                ("put-in-place", "put_in_place"),
+                ("mean-latency", "mean_latency"),
+            )
+        },
+        first=PATCH,
+    ),
+    "mallory-steals": Student(
+        "looks for the gradebook and the journal, to write into them",
+        without("test-read-digits"),
+        cells={"read-digits": STEAL},
+    ),
+    "mallory-waits": Student(
+        "never comes back from one exercise",
+        without("test-shapes"),
+        cells={"shapes": "def shapes(tensors):\n    while True: pass\n"},
+    ),
+}
+
+
+def write_class(root: Path, assignment: Assignment, only: tuple[str, ...] = ()) -> None:
+    """Writes ``submitted/`` for everybody, or for some."""
+    for name, student in CLASS.items():
+        if not only or name in only:
+            write_student(root, assignment, name, student)
+
+
+def write_student(root: Path, assignment: Assignment, name: str, student: Student) -> Path:
+    """Writes one student's submission anew; gives its folder."""
+    folder = root / "submitted" / name / assignment.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    notebook = json.dumps(handed_in(assignment, student, root), indent=1)
+    (folder / assignment.notebook.name).write_text(notebook, "utf-8")
+    lab = folder / "labs" / assignment.lab.id
+    match student.files:
+        case "reference":
+            shutil.copytree(SOLUTIONS / assignment.lab.id, lab, ignore=LEFT_OUT)
+        case "starter":
+            shutil.copytree(LABS / assignment.lab.id, lab, ignore=LEFT_OUT)
+        case "alternative":
+            shutil.copytree(alternatives(assignment.lab)[-1], lab, ignore=LEFT_OUT)
+        case "fault":
+            (fault,) = (found for found in load_faults(assignment.lab) if found.name == FAULT)
+            with fault.submission(assignment.lab) as wrong:
+                shutil.copytree(wrong, lab)
+    if student.edit is not None:
+        student.edit(folder)
+    return folder
+
+
+def handed_in(assignment: Assignment, student: Student, root: Path) -> dict[str, Any]:
+    """A student's notebook: as released, with their own cells in it."""
+    notebook = source_notebook(assignment)
+    for cell in notebook["cells"]:
+        about = cell["metadata"].get("nbgrader", {})
+        source = "".join(cell["source"])
+        if about.get("solution"):
+            name = about["grade_id"]
+            source = "# YOUR CODE HERE\nraise NotImplementedError()\n" if student.blank else source
+            source = student.cells.get(name, source).replace("{root!r}", repr(str(root))).replace("{root}", str(root))
+        cell["source"] = HIDDEN.sub("", source)
+    if student.first:
+        own = {"cell_type": "code", "id": "own", "metadata": {}, "source": student.first}
+        notebook["cells"].insert(0, own | {"outputs": [], "execution_count": None})
+    return notebook
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="demo-class", description="Grade a class of made-up students.")
+    parser.add_argument("-j", "--jobs", type=int, default=0, metavar="N", help="how many at a time")
+    parser.add_argument("--only", nargs="*", default=(), metavar="NAME", choices=sorted(CLASS))
+    arguments = parser.parse_args()
+    from autograder.cli import main as run
+
+    root, assignment = ROOT / "demo-class", load_assignment("lab-01")
+    write_class(root, assignment, tuple(arguments.only))
+    for name, student in CLASS.items():
+        print(f"{name:>16} {student.does}")
+    return run(["class", "lab-01", "--root", str(root), "-j", str(arguments.jobs)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
