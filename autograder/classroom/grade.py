@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ def grade_class(
     """
     assignment, console = load_assignment(name), Console()
     names = students(root, assignment)
-    with _alone(root, assignment):
+    with _alone(root, assignment), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nbgrader's own, about how it uses its database
         make_sources(root)
         api = open_api(root)
         ensure_assignment(api, assignment)

@@ -29,6 +29,7 @@ HIDE = "autograder.classroom.preprocessors.HideTests"
 def configure(config: Any, root: Path = ROOT) -> None:
     """Fills an nbgrader configuration (``c`` in ``nbgrader_config.py``) for a course's folder."""
     config.CourseDirectory.root = str(root)
+    config.FromOutcome.root = str(root)
     config.CourseDirectory.course_id = "model-deployment"
     config.CourseDirectory.max_file_size = 20_000  # kilobytes
     config.CourseDirectory.ignore = [*JUNK]
@@ -138,7 +139,7 @@ def _set(grade: Any, score: float, unfinished: bool) -> None:
 
 
 def _end(made: dict[str, Any]) -> str:
-    return str(made.get("error") or made.get("log") or "it says nothing").strip()[-600:]
+    return str(made.get("log") or made.get("error") or "it says nothing").strip()[-1000:]
 
 
 __all__ = ["configure", "ensure_assignment", "open_api", "record", "with_programs", "write_outcome"]

@@ -13,6 +13,7 @@ from typing import Any
 from nbformat import v4
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Unicode
 
 from autograder.classroom.assignment import Assignment, load_assignment
 from autograder.classroom.gradebook import write_outcome
@@ -48,17 +49,18 @@ def digest_of(root: Path, assignment: Assignment, student: str) -> str:
     return f"{fingerprint(read_submission(root, assignment, student))}:{grader_digest(assignment)}"
 
 
-class _FromOutcome(NbGraderPreprocessor):  # type: ignore[misc]
+class FromOutcome(NbGraderPreprocessor):  # type: ignore[misc]
     """Knows the outcome that belongs to the notebook at hand."""
+
+    root = Unicode(help="The course's folder, with `submitted` in it.").tag(config=True)
 
     def find(self, resources: dict[str, Any]) -> tuple[Assignment, Outcome]:
         about = resources["nbgrader"]
         assignment = load_assignment(about["assignment"])
-        root = Path(self.parent.coursedir.root if self.parent is not None else ".").resolve()
-        return assignment, find_outcome(root, assignment, about["student"])
+        return assignment, find_outcome(Path(self.root).absolute(), assignment, about["student"])
 
 
-class GradeFromOutside(_FromOutcome):
+class GradeFromOutside(FromOutcome):
     """In place of ``Execute``: nothing is executed here; a test cell shows its verdict."""
 
     def preprocess(self, nb: Any, resources: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -75,7 +77,7 @@ class GradeFromOutside(_FromOutcome):
         return nb, resources
 
 
-class SaveOutcome(_FromOutcome):
+class SaveOutcome(FromOutcome):
     """In place of ``SaveAutoGrades``: all points and comments as the outcome has them, whatever cells are here."""
 
     def preprocess(self, nb: Any, resources: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -106,7 +106,6 @@ class Student:
         lab: the points that their lab earns.
         cells: what stands in their solution cells, by the cell's id; elsewhere what the reference has.
         first: a cell that they have put in front of all others.
-        blank: whether nothing is solved elsewhere.
         files: where their lab's files come from: ``reference``, ``starter``, ``alternative``, ``fault`` or nothing.
         edit: a last edit of their folder.
     """
@@ -116,7 +115,6 @@ class Student:
     lab: float = 0
     cells: dict[str, str] = field(default_factory=dict)
     first: str = ""
-    blank: bool = False
     files: str = ""
     edit: Callable[[Path], object] | None = None
 
@@ -152,10 +150,14 @@ def forge(folder: Path) -> None:
     path.write_text(json.dumps(notebook), "utf-8")
 
 
+def no_notebook(folder: Path) -> None:
+    (folder / "01-serving.ipynb").unlink()
+
+
 CLASS: dict[str, Student] = {
     "ada": Student("has everything right", dict(ALL), 100, files="reference"),
-    "alan": Student("handed in the starter as it is", blank=True, files="starter"),
-    "barbara": Student("handed in an empty folder", edit=lambda folder: (folder / "01-serving.ipynb").unlink()),
+    "alan": Student("handed in the lab's starter as it is, and no notebook", files="starter", edit=no_notebook),
+    "barbara": Student("handed in an empty folder", edit=no_notebook),
     "edsger": Student(
         "has the notebook's text in a file that is no notebook, and a good lab",
         {},
@@ -182,9 +184,12 @@ CLASS: dict[str, Student] = {
         files="fault",
     ),
     "mallory-ends": Student(
-        "ends the kernel in the first exercise",
-        without("test-read-digits"),
-        cells={"read-digits": "import os\nos._exit(0)\n"},
+        "ends the kernel in the first exercise, and never comes back from the second",
+        without("test-read-digits", "test-shapes"),
+        cells={
+            "read-digits": "import os\nos._exit(0)\n",
+            "shapes": "def shapes(tensors):\n    while True: pass\n",
+        },
     ),
     "mallory-equals": Student(
         "gives back an object that is equal to everything",
@@ -197,9 +202,8 @@ CLASS: dict[str, Student] = {
             "mean-latency": ALWAYS + "def mean_latency(page, model): return Always()\n",
         },
     ),
-    "mallory-forges": Student("has made cells worth 1000 points of the tests", blank=True, edit=forge),
     "mallory-patches": Student(
-        "patches showtraceback, asserts, builtins and the file system, and solves nothing",
+        "patches showtraceback, asserts, builtins and the file system, and makes the tests worth 1000 points each",
         cells={
             name: PATCH + f"def {function}(*given): return 1\n"
             for name, function in (
@@ -210,16 +214,12 @@ CLASS: dict[str, Student] = {
             )
         },
         first=PATCH,
+        edit=forge,
     ),
     "mallory-steals": Student(
         "looks for the gradebook and the journal, to write into them",
         without("test-read-digits"),
         cells={"read-digits": STEAL},
-    ),
-    "mallory-waits": Student(
-        "never comes back from one exercise",
-        without("test-shapes"),
-        cells={"shapes": "def shapes(tensors):\n    while True: pass\n"},
     ),
 }
 
@@ -263,7 +263,6 @@ def handed_in(assignment: Assignment, student: Student, root: Path) -> dict[str,
         source = "".join(cell["source"])
         if about.get("solution"):
             name = about["grade_id"]
-            source = "# YOUR CODE HERE\nraise NotImplementedError()\n" if student.blank else source
             source = student.cells.get(name, source).replace("{root!r}", repr(str(root))).replace("{root}", str(root))
         cell["source"] = HIDDEN.sub("", source)
     if student.first:

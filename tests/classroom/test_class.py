@@ -47,7 +47,7 @@ def test_the_gradebook_holds_just_that(graded_class: Graded) -> None:
     assert book["linus"]["lab-01"] == (95.0, 100.0, False)
     assert "hidden test" in book["linus"]["put-in-place says"]
     assert book["ada"]["read-digits says"] is None
-    assert "None of the lab's files" in book["mallory-waits"]["lab-01 says"]
+    assert "None of the lab's files" in book["mallory-ends"]["lab-01 says"]
     assert all(points[1] < 1000 for found in book.values() for points in found.values() if isinstance(points, tuple))
 
 
