@@ -1,23 +1,25 @@
-"""Grades many submissions at the same time, with Dask: on this machine by default, on a cluster when one is named.
+"""Grades many submissions at the same time: on this machine by default, on a Dask cluster when one is named.
 
-A task is a text and so is its outcome (see ``job``), each graded in a process of its own; Dask only decides where and
-when. Its workers never import anything of a student's.
+A task is a text and so is its outcome (see ``job``), each graded in a process of its own; who hands them out only
+decides where and when. Here that is a pool of threads that wait for these processes: nothing listens on a network, and
+nothing is left on the disk, as it would be with a cluster for one machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import psutil
 
-from autograder.classroom.job import Task, run_task
+from autograder.classroom.job import Task, run_task, stop_tasks
 from autograder.classroom.outcome import Outcome
 from autograder.errors import MachineError
 
+WAIT = 10  # seconds for a scheduler to answer
 EACH = 3 << 30  # bytes of memory that a submission may need at its worst moment
 
 
@@ -38,58 +40,45 @@ def run_all(tasks: list[Task], jobs: int, scheduler: str = "") -> Iterator[tuple
     Raises:
         MachineError: nobody answers at that address.
     """
-    with _client(min(jobs, max(1, len(tasks))), scheduler) as client:
-        # Not pure: the same task after a failure is to be run again.
-        futures = {client.submit(run_task, task.model_dump_json(), pure=False, retries=1): task for task in tasks}
-        for future in _completed(list(futures)):
-            task = futures[future]
-            error = future.exception()
-            if error is not None:
-                yield task, error
-                continue
-            try:
-                yield task, Outcome.model_validate_json(future.result())
-            except ValueError as wrong:
-                yield task, wrong
-            finally:
-                future.release()
+    if scheduler:
+        yield from _on_cluster(tasks, scheduler)
+        return
+    with ThreadPoolExecutor(jobs, thread_name_prefix="grade") as pool:
+        futures = {pool.submit(run_task, task.model_dump_json()): task for task in tasks}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], _outcome(future.exception(), future)
+        finally:  # also when nobody wants the rest: what runs ends, and what waits is never begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop_tasks()
 
 
-def _completed(futures: list[Any]) -> Iterator[Any]:
-    """Futures in the order in which they end."""
+def _on_cluster(tasks: list[Task], address: str) -> Iterator[tuple[Task, Outcome | Exception]]:
+    """The same on the workers of a Dask scheduler. Raises MachineError."""
     import distributed
 
-    completed: Any = distributed.as_completed
-    yield from completed(futures)
-
-
-@contextlib.contextmanager
-def _client(jobs: int, scheduler: str) -> Iterator[Any]:
-    import dask
-    import distributed
-
-    connect: Any = distributed.Client
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # how each task ended is told by us
-    # Many small processes are ours to start, and a worker that waits for one looks stuck to Dask.
-    settings = {"distributed.worker.memory.terminate": False, "distributed.admin.tick.limit": "1h"}
-    with dask.config.set(settings):
-        if scheduler:
-            try:
-                client = connect(scheduler, timeout=20)
-            except (OSError, TimeoutError, ValueError) as error:
-                raise MachineError(
-                    f"No Dask scheduler answers at {scheduler}.",
-                    "The address that `dask scheduler` prints, as in tcp://10.0.0.1:8786.",
-                    "Start one with `.venv/bin/dask scheduler`, and workers with `.venv/bin/dask worker ADDRESS`.",
-                ) from error
-            with client:
-                yield client
-            return
-        # Threads are enough: every task is a process of its own, and nothing listens on the network.
-        with (
-            distributed.LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=1, threads_per_worker=jobs, processes=False, dashboard_address=None, memory_limit=0
-            ) as cluster,
-            connect(cluster) as client,
-        ):
-            yield client
+    connect: Any = distributed.Client
+    completed: Any = distributed.as_completed
+    try:
+        client = connect(address, timeout=WAIT)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise MachineError(
+            f"No Dask scheduler answers at {address}.",
+            "The address that `dask scheduler` prints, as in tcp://10.0.0.1:8786.",
+            "Start one with `.venv/bin/dask scheduler`, and workers with `.venv/bin/dask worker ADDRESS`.",
+        ) from error
+    with client:
+        # Not pure: the same task after a failure is to be run again.
+        futures = {client.submit(run_task, task.model_dump_json(), pure=False): task for task in tasks}
+        for future in completed(list(futures)):
+            yield futures[future], _outcome(future.exception(), future)
+
+
+def _outcome(error: BaseException | None, future: Any) -> Outcome | Exception:
+    if error is not None:
+        return error if isinstance(error, Exception) else RuntimeError(str(error))
+    try:
+        return Outcome.model_validate_json(future.result())
+    except ValueError as wrong:
+        return wrong

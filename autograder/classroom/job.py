@@ -103,6 +103,15 @@ def _lab(
     return report.model_copy(update={"submission": task.student})
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def stop_tasks() -> None:
+    """Ends every task that this process has started, as when it is interrupted."""
+    for process in list(_running):
+        process.kill()
+
+
 def run_task(text: str) -> str:
     """Runs a task in a process of its own; gives the outcome. Both are JSON, so any machine can be asked.
 
@@ -114,6 +123,7 @@ def run_task(text: str) -> str:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
+        _running.add(process)
         errors: list[bytes] = []
         reader = threading.Thread(target=lambda: errors.append(process.stderr.read()), daemon=True)  # type: ignore[union-attr]
         reader.start()
@@ -125,6 +135,7 @@ def run_task(text: str) -> str:
             said = b""
         finally:
             process.stdin.close()
+            _running.discard(process)
         status = process.wait()
         reader.join(5)
     try:

@@ -53,7 +53,7 @@ def nothing_is_left_behind(temporary: Path) -> Iterator[None]:
     OTHERS[:] = psutil.Process().children(recursive=True)
     yield
     gone = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - set(OTHERS), timeout=10)
-    assert [process.info for process in gone[1]] == []
+    assert [str(process) for process in gone[1]] == []
     assert list(temporary.iterdir()) == []
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from autograder.classroom.assignment import Assignment
@@ -133,8 +134,10 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_gradebook(room: Room, tmp_pat
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    at_work = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    assert psutil.wait_procs(at_work, timeout=60)[1] == []  # whoever wanted their outcome is gone, so they go
     kept = {path.name: path.stat().st_mtime_ns for path in journal.folder.glob("s*.json")}
     assert 3 <= len(kept) < 8
     ended = room.grade("-j", "2")

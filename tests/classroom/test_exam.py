@@ -198,7 +198,8 @@ def test_what_goes_wrong_in_one_exercise_costs_only_that(tmp_path: Path, walled:
 
 def test_honest_work_in_any_style_is_right(tmp_path: Path, walled: None) -> None:
     """With a helper in a cell of its own, output on standard error, a magic line, another name for a parameter."""
-    helper = "import sys\nfrom functools import partial\ndef loud(text):\n    print(text, file=sys.stderr)\n1 / 0\n"
+    helper = "import sys\nfrom functools import partial\nTEN = range(10)\nnever = 1 / 0\ndef loud(text):\n"
+    helper += "    print(text, TEN, file=sys.stderr)\n1 / 0\n"
     handed_in = {
         "twice": "%matplotlib inline\ndef twice(number):\n    loud('a warning')\n    return double(x=number)\n",
         "write": "def write(path, text):\n    with open(path, 'w') as f:\n        f.write(text)\n    return f\n",

@@ -56,7 +56,8 @@ def canaries(assignment: Assignment) -> set[bytes]:
     )
     shown = ("visible", "fixtures", "materials", "play")
     given += "".join((CHECKS / f"{name}.py").read_text("utf-8") for name in shown)
-    given += (ROOT / "autograder/notebook.py").read_text("utf-8") + visible_text(assignment)
+    public = [*(ROOT / "autograder").glob("*.py"), *(ROOT / name for name in module.TOP)]
+    given += "".join(path.read_text("utf-8") for path in public) + visible_text(assignment)
     found = {line.strip() for line in hidden if len(line.strip()) >= 24}
     return {line.encode() for line in found if line not in given}
 

@@ -60,9 +60,13 @@ class Desk:
         for definition in order["definitions"]:
             with suppress(Exception):  # what is missing then, the student's code will say if it needs it
                 execute(definition, "<notebook>", self.namespace)
-        if kind in ("run", "define"):
-            source = plainly(order["source"])
-            execute(only_definitions(source) if kind == "define" else source, order["name"], self.namespace)
+        if kind == "define":
+            for definition in definitions(plainly(order["source"])):
+                with suppress(Exception):
+                    execute(definition, order["name"], self.namespace)
+            return None
+        if kind == "run":
+            execute(plainly(order["source"]), order["name"], self.namespace)
             return None
         if order["name"] not in self.namespace:
             raise NameError(f"your cell does not define {order['name']}")
@@ -92,18 +96,10 @@ def names(source: str) -> list[str]:
     return sorted(found)
 
 
-def only_definitions(source: str) -> str:
-    """The imports, functions, classes and constants of a cell, without what it does."""
-    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    body: list[ast.stmt] = []
-    for node in ast.parse(source).body:
-        if isinstance(node, kept):
-            body.append(node)
-        elif isinstance(node, ast.Assign):
-            with suppress(ValueError):
-                ast.literal_eval(node.value)
-                body.append(node)
-    return "\n".join(map(ast.unparse, body))
+def definitions(source: str) -> list[str]:
+    """The imports, functions, classes and assignments of a cell, without what else it does."""
+    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+    return [ast.unparse(node) for node in ast.parse(source).body if isinstance(node, kept)]
 
 
 def execute(source: str, name: str, namespace: dict[str, Any]) -> None:
