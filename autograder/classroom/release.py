@@ -21,7 +21,7 @@ from autograder.lab import ROOT, VISIBLE_ONLY
 PACKAGE = ROOT / "autograder"
 # A lab's own modules that come along, if what students may see needs them.
 VISIBLE = ("visible", "play", "fixtures")
-MACHINERY = ("checking", "modelserver", "pods", "report", "services")
+INSTRUCTORS = ("checks", "classroom")  # of the package's folders these stay; of `checks` the visible part goes
 TOP = ("requirements.lock", "pyproject.toml", "scripts/setup.sh", "scripts/engine.sh", ".gitignore")
 TARGETS = ("help", "setup", "lab-%", "up-%", "down", "status", "notebook", "doctor", "images")
 JUNK = shutil.ignore_patterns("__pycache__", "*.pyc", ".ipynb_checkpoints", "models")
@@ -75,7 +75,7 @@ def add_machinery(assignment: Assignment, folder: Path) -> None:
     package.mkdir()
     for path in PACKAGE.glob("*.py"):
         shutil.copy(path, package)
-    for name in MACHINERY:
+    for name in machinery():
         shutil.copytree(PACKAGE / name, package / name, ignore=JUNK)
     _copy_checks(assignment, package)
     shutil.copytree(MODULES / assignment.module.name, folder / "modules" / assignment.module.name, ignore=_texts)
@@ -90,6 +90,12 @@ def add_machinery(assignment: Assignment, folder: Path) -> None:
     (folder / "README.md").write_text(README.format(**words), "utf-8")
     for path in folder.rglob("*.sh"):
         path.chmod(0o755)
+
+
+def machinery() -> list[str]:
+    """The folders of the package that everybody has."""
+    found = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    return sorted(set(found) - set(INSTRUCTORS))
 
 
 def _texts(folder: str, names: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from autograder.classroom.preprocessors import HIDDEN
 from autograder.lab import LABS, ROOT, SOLUTIONS
 
 LEFT_OUT = shutil.ignore_patterns("models", "__pycache__")
-FAULT = "format-is-ignored"  # costs one check of 5 points
+FAULT = "format-is-ignored"  # costs one check of 5 points, and one of 4 that waits for it
 
 # A right answer in another style: a helper in a cell of its own, warnings, and the address taken from `services`.
 HELPER = """import sys
@@ -176,7 +176,7 @@ CLASS: dict[str, Student] = {
     "linus": Student(
         "has half of the exercises right, and one mistake in the lab",
         without("test-read-digits", "test-put-in-place"),
-        95,
+        91,
         cells={
             "read-digits": "def read(images):\n    return [read([image])[0] for image in images]\n",
             "put-in-place": "def put_in_place(export, target):\n    shutil.copytree(export, target)\n",

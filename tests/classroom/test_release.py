@@ -50,7 +50,7 @@ def canaries(assignment: Assignment) -> set[bytes]:
             hidden += part.splitlines()
     given = "\n".join(
         path.read_text("utf-8", "replace")
-        for folder in (LABS / assignment.lab.id, *(ROOT / "autograder" / name for name in module.MACHINERY))
+        for folder in (LABS / assignment.lab.id, *(ROOT / "autograder" / name for name in module.machinery()))
         for path in folder.rglob("*")
         if path.is_file()
     )
