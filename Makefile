@@ -6,6 +6,7 @@
 PY := .venv/bin/python
 RUNTIME ?= auto
 FILE ?= images.tar
+MODULE ?= 01
 
 help: ## this list
 	@grep -E '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/%/01/; s/:.*## /\t/' | expand -t 16
@@ -26,8 +27,8 @@ down: setup ## stop them
 status: setup ## what is up
 	@$(PY) -m autograder status
 
-notebook: setup ## open module 1 in JupyterLab
-	@.venv/bin/jupyter lab modules/01-serving/01-serving.ipynb
+notebook: setup ## open module 1 in JupyterLab; MODULE=02 opens another
+	@.venv/bin/jupyter lab $(or $(firstword $(wildcard modules/$(MODULE)-*/*.ipynb)),$(error there is no module $(MODULE)))
 
 images: setup ## fetch or build what RUNTIME=docker runs on
 	@$(PY) -m autograder images build

@@ -1,11 +1,13 @@
 """Runs one notebook from top to bottom and stores it with its outputs: `execute.py NOTEBOOK TARGET [--go-on]`.
 
-A program, because it is started in a network of its own. TARGET's metadata tells how many seconds it took and which
-TCP ports somebody still listens on afterwards; with `--go-on` a cell that fails does not end the run.
+A program, because it is started in a network of its own. TARGET's metadata tells how many seconds it took, how many
+programs wanted each processor meanwhile, and which TCP ports somebody still listens on afterwards; with `--go-on` a
+cell that fails does not end the run.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -27,6 +29,7 @@ def main(source: Path, target: Path, go_on: bool) -> None:
     except CellExecutionError as error:
         print(error, file=sys.stderr)  # it stands in the notebook, too
     notebook.metadata["seconds"] = time.monotonic() - began
+    notebook.metadata["crowd"] = os.getloadavg()[1] / (os.cpu_count() or 1)
     listening = {known.laddr.port for known in psutil.net_connections("tcp") if known.status == psutil.CONN_LISTEN}
     notebook.metadata["listening"] = sorted(listening)
     nbformat.write(notebook, target)

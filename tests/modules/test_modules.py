@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,27 @@ def test_every_relative_link_leads_somewhere(module: str) -> None:
         assert "://" in link or (folder / link.partition("#")[0]).exists(), link
 
 
+def test_the_files_that_it_writes_are_as_clean_as_its_cells(module: str) -> None:
+    ruff = [Path(sys.executable).with_name("ruff"), "check", "--quiet", f"--config={ROOT / 'pyproject.toml'}"]
+    for cell in stored(module).cells:
+        first, _, rest = cell.source.partition("\n")
+        if first.startswith("%%writefile"):  # ruff passes such a cell by
+            name = first.removeprefix("%%writefile").strip()
+            command = [*ruff, f"--stdin-filename={name}", "-"]
+            found = subprocess.run(command, input=rest + "\n", capture_output=True, text=True, check=False)
+            assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_exercise_asks_for_work_and_tests_it(module: str) -> None:
+    cells = [cell for cell in stored(module).cells if "nbgrader" in cell.metadata]
+    assert len({cell.metadata.nbgrader.grade_id for cell in cells}) == len(cells)
+    for exercise, its_test in zip(cells[::2], cells[1::2], strict=True):
+        assert its_test.metadata.nbgrader.grade_id == f"test-{exercise.metadata.nbgrader.grade_id}"
+        assert "### BEGIN SOLUTION" in exercise.source
+        assert "### BEGIN HIDDEN TESTS" in its_test.source
+        assert its_test.metadata.nbgrader.points > 0
+
+
 @pytest.mark.timeout(600)
 def test_it_runs_from_top_to_bottom_in_time_and_leaves_nothing_behind(
     module: str, make_course: Callable[[], Course]
@@ -96,7 +118,8 @@ def test_it_runs_from_top_to_bottom_in_time_and_leaves_nothing_behind(
             for output in cell.get("outputs", []):
                 assert output.output_type != "error", f"{cell.source}\n{output.evalue}"
                 assert output.get("name") != "stderr", f"{cell.source}\n{output.text}"
-    assert notebook.metadata["seconds"] < LIMIT
+    # On a machine that others keep busy, it may take as much longer.
+    assert notebook.metadata["seconds"] < LIMIT * max(1, notebook.metadata["crowd"])
 
     # Its own solutions pass, as nbgrader sees it.
     assert sum(cell.metadata.nbgrader.points for cell in graded(notebook)) == 10
@@ -111,7 +134,7 @@ def test_it_runs_from_top_to_bottom_in_time_and_leaves_nothing_behind(
 
     assert course.files() == before
     assert not list(course.temporary.iterdir())
-    assert not {8500, 8501} & set(notebook.metadata["listening"])
+    assert notebook.metadata["listening"] == []
 
 
 def test_what_is_released_holds_no_solution_and_no_hidden_test(module: str, released: tuple[Course, Path]) -> None:
