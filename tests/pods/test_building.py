@@ -10,7 +10,7 @@ import pytest
 from autograder.pods import Build, Built, Limits, MiB, Pod, Program, Running
 
 from .dockerfiles import APP, KEY, MISTAKES, RECIPES, Recipe, one
-from .places import Grader, Place
+from .places import Grader
 from .programs import eventually, printed
 
 
@@ -33,12 +33,6 @@ def seen(pod: Pod, built: Built, *paths: str) -> list[bool]:
     assert finished.ok, finished.tail()
     found: list[bool] = json.loads(finished.stdout)
     return found
-
-
-@pytest.fixture(scope="module", autouse=True)
-def builds(place: Place) -> None:
-    if place.docker:
-        pytest.skip("Docker builds no images yet")
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
@@ -88,6 +82,13 @@ def test_patterns_that_take_for_ever_elsewhere_do_not_here(pod: Pod) -> None:
     names = {f"{'a' * 200}{number}": b"" for number in range(40)}
     built = build(pod, one(f"COPY {pattern} ."), names | {".dockerignore": (pattern + "\n").encode() * 100})
     assert "no file of the build context is meant by" in built.problem
+
+
+def test_a_link_in_the_submission_leads_nowhere(pod: Pod) -> None:
+    printed(pod, "import os; os.symlink('/etc', 'away'); os.symlink('/etc/passwd', 'passwd')")
+    for name in ("away", "away/passwd", "passwd"):
+        assert f"no {name} in the build context" in build(pod, one(f"COPY {name} .")).problem
+    assert seen(pod, build(pod, one(copy="COPY . .")), "main.py", "away", "passwd") == [True, False, False]
 
 
 # -- programs --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ YARD_MEMORY = POD_MEMORY + 2048 * MiB  # and what they write into the volumes, w
 WORKER_MEMORY = 3072 * MiB
 GATE_MEMORY = 128 * MiB
 PROCESSES = 1024
+STEP_PROCESSES = 256
 
 Mounts = list[Any]  # the pod's folders, as the engine is told of them
 
@@ -67,6 +68,7 @@ def service(start: Start, mounts: Mounts, user: str, namespace: str, cores: int)
         "environment": start.env,
         "working_dir": start.cwd,
         "init": True,
+        "healthcheck": {"test": ["NONE"]},  # a check asks when it wants to know
         "ulimits": [Ulimit(name=name, soft=value, hard=value) for name, value in limits.rlimits().items()],
     }
 
@@ -87,6 +89,31 @@ def gate(program: Path, user: str, behind: int, ports: list[int]) -> dict[str, A
         "mem_limit": GATE_MEMORY,
         "memswap_limit": GATE_MEMORY,
         "pids_limit": 64,
+        "log_config": _log(),
+    }
+
+
+def step(command: list[str], memory: int, file_size: int, cores: int) -> dict[str, Any]:
+    """For a RUN of a student's Dockerfile: root in there, to install and to own, but no network and nothing of ours."""
+    from docker.types import Ulimit
+
+    return {
+        "command": command,
+        "entrypoint": [],
+        "network_mode": "none",
+        "healthcheck": {"test": ["NONE"]},
+        "cap_drop": ["ALL"],
+        "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"],
+        "security_opt": ["no-new-privileges"],
+        "mem_limit": memory,
+        "memswap_limit": memory,
+        "nano_cpus": min(cores, 2) * 1_000_000_000,
+        "pids_limit": STEP_PROCESSES,
+        "ulimits": [
+            Ulimit(name=name, soft=value, hard=value)
+            for name, value in (("fsize", file_size), ("nofile", 4096), ("core", 0))
+        ],
+        "ipc_mode": "private",
         "log_config": _log(),
     }
 

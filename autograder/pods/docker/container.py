@@ -23,7 +23,7 @@ class Home(Protocol):
 
     Attributes:
         engine: where.
-        images: what the engine has, by name.
+        images: what the engine has, by name; a student's by the number of its build.
         namespace: the container whose network it shares.
     """
 
@@ -78,10 +78,11 @@ class Container:
 
     def _run(self) -> None:
         start, home = self._start, self._home
-        if start.service not in home.images:
-            raise GraderError(f"There is no image for {start.service}.")
+        image = start.built or start.service
+        if image not in home.images:
+            raise GraderError(f"There is no image for {image}.")
         user, mounts = home.who(start.ours), home.mounts("/")
-        made = home.create(start.service, boxes.service(start, mounts, user, home.namespace, home.engine.cores))
+        made = home.create(image, boxes.service(start, mounts, user, home.namespace, home.engine.cores))
         output = attach(home.engine, made)
         with self._lock:
             self._made = made

@@ -109,7 +109,7 @@ def _machine() -> str:
 
 
 def sweep(engine: Engine) -> int:
-    """Removes what runs left that were killed; gives how many containers and volumes that were."""
+    """Removes what runs left that were killed; gives how many containers, volumes and images that were."""
     mine = {"label": [OURS, f"{MACHINE}={_machine()}"]}
     with failures("looking for what a killed run left"):
         containers = engine.client.containers.list(all=True, filters=mine, ignore_removed=True)
@@ -117,12 +117,40 @@ def sweep(engine: Engine) -> int:
         left = [found for found in containers if not _held(found.labels[LOCK])]
         left_volumes = [found for found in volumes if not _held(found.attrs["Labels"][LOCK])]
     remove(left, left_volumes)
-    return len(left) + len(left_volumes)
+    with failures("removing images that a killed run left"):
+        left_images = remove_images(engine, mine, unless_held=True)
+    return len(left) + len(left_volumes) + left_images
+
+
+def remove_images(engine: Engine, filters: dict[str, list[str]], *, unless_held: bool = False) -> int:
+    """Removes images by their labels, children before parents; gives how many there were."""
+    from docker.errors import DockerException
+    from requests import RequestException
+
+    api = engine.client.api
+    found = sorted(api.images(all=True, filters=filters), key=lambda image: -int(image["Created"]))
+    found = [image for image in found if not (unless_held and _held(image["Labels"][LOCK]))]
+    left = [image["Id"] for image in found]
+    while left:
+        before = len(left)
+        for image in list(left):
+            with contextlib.suppress(DockerException, RequestException, OSError):
+                api.remove_image(image, force=True)
+        there = {image["Id"] for image in api.images(all=True, filters=filters)}
+        left = [image for image in left if image in there]
+        if len(left) == before:  # something holds them; the next sweep tries again
+            break
+    return len(found)
+
+
+def filters_of(lock: Path) -> dict[str, list[str]]:
+    """What has the labels of ``lock``."""
+    return {"label": [f"{key}={value}" for key, value in labels(lock).items()]}
 
 
 def of_pod(engine: Engine, lock: Path) -> tuple[list[Any], list[Any]]:
     """The containers and the volumes that carry the labels of ``lock``."""
-    mine = {"label": [f"{key}={value}" for key, value in labels(lock).items()]}
+    mine = filters_of(lock)
     containers = engine.client.containers.list(all=True, filters=mine, ignore_removed=True)
     return containers, engine.client.volumes.list(filters=mine)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from autograder.errors import GraderError, NotRun
+from autograder.errors import GraderError
 from autograder.pods.base import Pod, Running, give
 from autograder.pods.building import Build, Built
+from autograder.pods.docker.making import Making, message
 from autograder.pods.docker.talk import Ask, Signal, Start, Tell
 from autograder.pods.process import Capture, Process, Share
 from autograder.pods.program import ENVIRONMENT, Finished, Program
@@ -49,6 +51,7 @@ def described(program: Program, number: int) -> Start:
         cwd=program.cwd,
         limits=program.limits,
         ours=program.ours,
+        built=program.built.image if program.built else "",
     )
 
 
@@ -70,6 +73,8 @@ class DockerPod(Pod):
         self._say, self._lines = say, lines
         self._lock = threading.Lock()
         self._services: dict[int, Service] = {}
+        self._makings: dict[int, Making] = {}
+        self._numbers = itertools.count(1)
         self._programs: list[Process] = []
         self._share = Share()
         self._yard = Yard(self.outside(SOCKET), user)
@@ -77,7 +82,7 @@ class DockerPod(Pod):
         self.grant("/submission")
 
     def start(self, program: Program) -> Running:
-        if program.service or program.ours:
+        if program.service or program.ours or program.built:
             return self._serve(program)
         spec: Spec = {
             "argv": list(program.argv),
@@ -99,11 +104,15 @@ class DockerPod(Pod):
         return process
 
     def build(self, build: Build) -> Built:
-        raise NotRun("Images are not built in Docker yet.", "", "Use RUNTIME=local.")
+        with self._lock:
+            number = next(self._numbers)
+            making = self._makings[number] = Making(number, build)
+        self._ask(Ask(make=message(number, build)))
+        return making.built()
 
     def _serve(self, program: Program) -> Service:
         with self._lock:
-            number = len(self._services) + 1
+            number = next(self._numbers)
             service = self._services[number] = Service(program, number, self._ask)
         self._ask(Ask(start=described(program, number)))
         return service
@@ -115,7 +124,7 @@ class DockerPod(Pod):
         """The steward's messages, for as long as there is one."""
         for line in self._lines:
             told = Tell.model_validate_json(line)
-            self._services[told.id].hear(told)
+            (self._services.get(told.id) or self._makings[told.id]).hear(told)
         os._exit(1)  # nobody is there to grade for
 
     def inside(self, path: str) -> str:

@@ -19,10 +19,11 @@ from pydantic import ValidationError
 
 from autograder.errors import GraderError
 from autograder.pods.docker import boxes
+from autograder.pods.docker.builder import Builder
 from autograder.pods.docker.container import STDOUT, Container, attach, frames
-from autograder.pods.docker.engine import OURS, Engine, failures, labels, of_pod, remove
-from autograder.pods.docker.talk import Ask, Signal, Tell
-from autograder.pods.images import Found
+from autograder.pods.docker.engine import OURS, Engine, failures, filters_of, labels, of_pod, remove, remove_images
+from autograder.pods.docker.talk import Ask, Made, Signal, Tell
+from autograder.pods.images import Found, Image
 from autograder.pods.runtime import Seat
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -65,11 +66,12 @@ class Steward:
             notes: what is to be said about the taking in.
             worker: the program that runs inside.
         """
-        self.engine, self.images, self.notes = engine, images, notes
+        self.engine, self.images, self.notes = engine, dict(images), notes
         self.labels = labels(lock)
         self._lock_file, self._submission, self._program = lock, submission, worker
         self.user = boxes.FIRST_USER + 2 * secrets.randbelow(boxes.USERS // 2)
         self.seat = Seat("docker", Path(INCOMING), Path("/pod"), True, self.user, 1)
+        self._builder = Builder(engine, images["python"].id, self.labels, submission, self.user)
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._services: dict[int, Container] = {}
         self._tasks = ThreadPoolExecutor(8)
@@ -177,8 +179,19 @@ class Steward:
         if ask.start is not None:
             container = self._services[ask.start.id] = Container(self, ask.start)
             threading.Thread(target=container.attend, name=f"service {ask.start.id}", daemon=True).start()
+        elif ask.make is not None:
+            self._builder.begin(ask.make, self._made, self._not_made)
         elif ask.signal is not None:
             self.submit(self._services[ask.signal.id].signal, ask.signal)
+
+    def _made(self, number: int, made: Made) -> None:
+        if not made.problem:
+            built = self._builder.images[number]
+            self.images[str(number)] = Found(Image(str(number), "The student's image"), built, built, False)
+        self.tell(Tell(id=number, made=made))
+
+    def _not_made(self, number: int, why: str) -> None:
+        self.tell(Tell(id=number, lost=why))
 
     def submit(self, do: Callable[[Signal], None], signal: Signal) -> None:
         """Sends a signal without waiting for it."""
@@ -206,14 +219,17 @@ class Steward:
             return False
 
     def close(self) -> None:
-        """Removes every container and volume of the pod; returns when they are gone, or the engine is."""
+        """Removes every container, volume and image of the pod; returns when they are gone, or the engine is."""
         from docker.errors import DockerException
         from requests import RequestException
 
+        self._builder.close()
         with contextlib.suppress(DockerException, RequestException, OSError):
             remove(*of_pod(self.engine, self._lock_file))
             self._tasks.shutdown()
+            self._builder.join()
             remove(*of_pod(self.engine, self._lock_file))  # what a task was still making meanwhile
+            remove_images(self.engine, filters_of(self._lock_file))
         self._tasks.shutdown(wait=False, cancel_futures=True)
 
     def trace(self) -> str:

@@ -20,6 +20,7 @@ class Start(Message):
         id: the worker's number for it.
         service: the image, by its name in the catalogue.
         argv, env, cwd, limits, ours: as in ``Program``.
+        built: the number of the build whose image it is; empty for one of the catalogue.
     """
 
     id: int
@@ -29,6 +30,43 @@ class Start(Message):
     cwd: str
     limits: Limits
     ours: bool
+    built: str = ""
+
+
+class Make(Message):
+    """An image to build.
+
+    Attributes:
+        id: the worker's number for it.
+        folder: the build context, below the submission.
+        extra, needles, seconds, memory, context_size, added_size: as in ``Build``.
+    """
+
+    id: int
+    folder: str
+    extra: dict[str, Base64Bytes]
+    needles: tuple[Base64Bytes, ...]
+    seconds: float
+    memory: int
+    context_size: int
+    added_size: int
+
+
+class Made(Message):
+    """What came of it, as in ``Built``.
+
+    Attributes:
+        found: which of the needles were found, by their numbers.
+    """
+
+    problem: str = ""
+    log: str = ""
+    argv: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    workdir: str = "/"
+    user: str = ""
+    healthcheck: tuple[str, ...] = ()
+    found: tuple[int, ...] = ()
 
 
 class Signal(Message):
@@ -43,16 +81,18 @@ class Ask(Message):
 
     start: Start | None = None
     signal: Signal | None = None
+    make: Make | None = None
 
 
 class Tell(Message):
-    """From the steward, about container ``id``: something that it printed, or how it ended.
+    """From the steward, about container or build ``id``: something that it printed, or how it ended.
 
     Attributes:
         out, err: bytes of standard output and standard error.
         exit_code: it ended, and how.
         stopped: why the steward or the kernel ended it, as a clause.
         lost: the engine failed, so nobody can say how it ended.
+        made: what came of the build.
     """
 
     id: int
@@ -61,3 +101,4 @@ class Tell(Message):
     exit_code: int | None = None
     stopped: str = ""
     lost: str = ""
+    made: Made | None = None

@@ -79,8 +79,8 @@ def from_context(instruction: Instruction, stage: Stage, context: Context, budge
     _land(instruction, stage, copy, taken, context.files, budget)
 
 
-def from_stage(instruction: Instruction, stage: Stage, other: Stage, budget: list[int]) -> list[str]:
-    """COPY from an earlier stage. Gives the paths that a RUN there may have made. Raises Mistake."""
+def from_stage(instruction: Instruction, stage: Stage, other: Stage, budget: list[int]) -> tuple[list[str], str]:
+    """COPY from an earlier stage. Gives the paths that a RUN there may have made, and the target. Raises Mistake."""
     copy = asked(instruction, stage)
     taken, assumed = [], []
     for source in copy.sources:
@@ -94,7 +94,7 @@ def from_stage(instruction: Instruction, stage: Stage, other: Stage, budget: lis
             stage.notes.append(f"{source} of that stage is not known without an engine, and taken to be there")
         taken += found
     _land(instruction, stage, copy, taken, other.files, budget)
-    return assumed
+    return assumed, "/" + stage.place(copy.target)
 
 
 def _meant(source: str, files: Mapping[str, File]) -> list[str]:

@@ -28,6 +28,8 @@ class Carried:
         stages: every stage; the last one is the image.
         bases: for each FROM, by its line, what it means: an earlier stage, ``""`` for scratch, or ``COURSE``.
         assumed: for each stage, paths that are taken to be made by its RUN, because a later one copies them.
+        runs: for each RUN, by its line, the arguments that it is given, and its command.
+        sources: for each COPY from a stage, by its line, which, and where to.
         log: a line or two for each instruction.
     """
 
@@ -35,6 +37,8 @@ class Carried:
     stages: list[Stage] = field(default_factory=list)
     bases: dict[int, int | str] = field(default_factory=dict)
     assumed: dict[int, list[str]] = field(default_factory=dict)
+    runs: dict[int, tuple[dict[str, str], tuple[str, ...]]] = field(default_factory=dict)
+    sources: dict[int, tuple[int, str]] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
 
     @property
@@ -155,7 +159,8 @@ class _Work:
                 f"there is no stage {source} above, and the grader, which has no network, has no image {source}. "
                 "Expected: the name that an earlier FROM … AS gave."
             )
-        made = copying.from_stage(instruction, stage, self.carried.stages[other], self.budget)
+        made, target = copying.from_stage(instruction, stage, self.carried.stages[other], self.budget)
+        self.carried.sources[instruction.line] = other, target
         self.carried.assumed.setdefault(other, []).extend(made)
 
     def _add(self, instruction: Instruction, stage: Stage) -> None:
@@ -169,6 +174,7 @@ class _Work:
         # The history of an image shows the arguments that a RUN was given.
         stage.said.extend(f"{name}={value}" for name, value in stage.args.items())
         running.carry_out(instruction, stage)
+        self.carried.runs[instruction.line] = dict(stage.args), self._command(instruction, stage, instruction.rest)
 
     # -- variables ---------------------------------------------------------------------------------------------------
 
