@@ -17,7 +17,7 @@ class Build:
         extra: files that are laid beside the student's, as developers have them on disk: ``{".env": b"API_KEY=…"}``.
         needles: what is searched for in everything that the image keeps: its layers, also what a later one deletes,
             its configuration and its history.
-        seconds: how long the building may take.
+        seconds: how long its RUN commands may take together; what the engine takes is not counted.
         memory: bytes of memory for each step.
         context_size: bytes of the context, without what ``.dockerignore`` leaves out.
         added_size: bytes that the steps may add to the disk.
@@ -26,7 +26,7 @@ class Build:
     context: str = "/submission"
     extra: Mapping[str, bytes] = field(default_factory=dict)
     needles: tuple[bytes, ...] = ()
-    seconds: float = 120.0
+    seconds: float = 240.0
     memory: int = 1024 * MiB
     context_size: int = 64 * MiB
     added_size: int = 256 * MiB

@@ -66,7 +66,11 @@ def make(builder: Builder) -> Make:
 @pytest.mark.parametrize(
     ("step", "how", "says"),
     [
-        ("sleep 600", {"seconds": 4}, "line 3: RUN sleep 600: it was still running when building had taken 4 seconds"),
+        (
+            "sleep 600",
+            {"seconds": 4},
+            "line 3: RUN sleep 600: it was still running when the RUN commands had taken 4 seconds",
+        ),
         ("yes", {}, "printed more than 8 MiB"),
         ("python -c 'while True: __import__(\"os\").fork()'", {"seconds": 8}, "line 3: RUN python"),
         ("sh -c ':() { : | : & }; while true; do :; done'", {"seconds": 8}, "line 3: RUN"),

@@ -30,6 +30,7 @@ from autograder.pods.dockerfile.steps import Carried, carry_out
 from autograder.pods.process import Capture
 from autograder.pods.program import MiB
 
+ENGINE = 600  # seconds without a word from the engine
 NEVER_SENT = ("VOLUME", "MAINTAINER")  # a volume would be a place to write without a limit
 # What the engine says when it is the Dockerfile's fault. All else is the engine's, and no student's.
 THEIRS = re.compile(
@@ -112,7 +113,7 @@ class _Work:
     def __init__(self, builder: Builder, make: Make, context: Context, carried: Carried) -> None:
         self._builder, self._make, self._context, self._carried = builder, make, context, carried
         self._api = builder.engine.client.api
-        self._deadline = time.monotonic() + make.seconds
+        self._left = make.seconds
         self._log = Capture()
         self._added = 0
         self._images: list[str] = []
@@ -185,18 +186,15 @@ class _Work:
         total = self._carried.instructions
         self._log.add(f"Step {total.index(instruction) + 1}/{len(total)} : {instruction}\n".encode())
 
-    def _left(self, instruction: Instruction) -> float:
-        left = self._deadline - time.monotonic()
+    def _go_on(self) -> None:
         if self._builder.closed.is_set():
             raise GraderError("The pod is being removed.")
-        if left <= 0:
-            raise instruction.mistake(f"building took longer than {self._make.seconds:g} seconds. Expected: less.")
-        return left
 
     # -- what the engine's builder does ------------------------------------------------------------------------------
 
     def _segment(self, image: str, arguments: list[Instruction], segment: list[Instruction]) -> str:
         """Instructions in a row, none of them a RUN. Gives the image that comes of them."""
+        self._go_on()
         for instruction in segment:
             self._step(instruction)
         name = f".grader-{secrets.token_hex(8)}"
@@ -220,7 +218,7 @@ class _Work:
             forcerm=True,
             network_mode="none",
             container_limits=memory,
-            timeout=self._left(segment[0]) + 30,
+            timeout=ENGINE,
             decode=True,
         )
         made = ""
@@ -274,7 +272,7 @@ class _Work:
         """Runs a command in a container of its own. Gives the image with what it wrote."""
         from docker.errors import APIError
 
-        left = self._left(instruction)
+        self._go_on()
         command = ["/usr/bin/env", *(f"{key}={value}" for key, value in arguments.items()), *argv]
         how = boxes.step(
             command if arguments else list(argv),
@@ -292,7 +290,9 @@ class _Work:
                 container.start()
             except APIError as error:
                 self._blame(instruction, str(error.explanation))
-            shown = end.follow(output, self._log, left)
+            began = time.monotonic()
+            shown = end.follow(output, self._log, self._left)
+            self._left -= time.monotonic() - began
             code = container.wait(timeout=60)["StatusCode"]
             container.reload()
             self._judge(instruction, end.why or self._memory(container), code, shown)
@@ -314,8 +314,7 @@ class _Work:
     def _judge(self, instruction: Instruction, why: str, code: int, shown: bytes) -> None:
         if not why and code == 0:
             return
-        if self._builder.closed.is_set():
-            raise GraderError("The pod is being removed.")
+        self._go_on()
         lines = shown.decode("utf-8", "replace").strip().splitlines()[-6:]
         said = " It printed:\n" + "\n".join(line[:200] for line in lines) if lines else " It printed nothing."
         offline = (

@@ -9,7 +9,7 @@ from autograder.errors import GraderError
 from autograder.pods.building import Build, Built
 from autograder.pods.docker.talk import Make, Tell
 
-SLACK = 120.0  # seconds that the engine may take beside the building: to lay files out, to look through them, to remove
+SLACK = 1200.0  # seconds that the engine may take beside what RUN takes; it gives up by itself before
 
 
 def message(number: int, build: Build) -> Make:

@@ -52,7 +52,7 @@ class Watch:
     def _look(self, over: threading.Event, deadline: float) -> None:
         while not over.wait(LOOK):
             if time.monotonic() > deadline:
-                self._end(f"was still running when building had taken {self._seconds:g} seconds")
+                self._end(f"was still running when the RUN commands had taken {self._seconds:g} seconds")
             elif self._safely(self.wrote) > self._most:
                 self._end(f"wrote more than {self._most // MiB} MiB")
 
