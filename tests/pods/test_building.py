@@ -10,7 +10,7 @@ import pytest
 from autograder.pods import Build, Built, Limits, MiB, Pod, Program, Running
 
 from .dockerfiles import APP, KEY, MISTAKES, RECIPES, Recipe, one
-from .places import Grader
+from .places import Grader, Place
 from .programs import eventually, printed
 
 
@@ -36,11 +36,11 @@ def seen(pod: Pod, built: Built, *paths: str) -> list[bool]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-def test_a_dockerfile_means_the_same_everywhere(pod: Pod, recipe: Recipe) -> None:
+def test_a_dockerfile_means_the_same_everywhere(pod: Pod, place: Place, recipe: Recipe) -> None:
     built = build(pod, recipe.text, recipe.more)
     assert built.problem == ""
     assert built.ok
-    assert built.real == (pod.runtime == "docker")
+    assert built.real == place.docker
     assert (built.argv, built.workdir, built.user) == (recipe.argv, recipe.workdir, recipe.user)
     assert built.healthcheck == recipe.health
     assert {name: built.env.get(name) for name in recipe.env} == recipe.env
