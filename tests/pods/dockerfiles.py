@@ -222,6 +222,8 @@ MISTAKES: dict[str, tuple[bytes | str, str]] = {
     "variables-inside-each-other": (one("ENV A=" + "${A:-" * 500 + "}" * 500), r"line 4: .*inside each other"),
     "json-inside-itself": (one(start="RUN " + "[" * 20_000), r"neither CMD nor ENTRYPOINT|line 4"),
     "values-that-double": (one(*["ENV A=xx$A$A$A$A$A$A$A$A"] * 20), r"too long"),
+    "many-long-values": (one("ENV A=" + "x" * 30_000, "ENV " + "B=$A " * 6000), r"line 5: .*all values together"),
+    "deep": (one("WORKDIR " + "a/" * 200), r"line 4: .*folders deep"),
     "port": (one("EXPOSE http"), r"line 4: .*'http' is no port"),
     "health-check-option": (one("HEALTHCHECK --interval=often CMD true"), r"line 4: .*a time like 30s"),
     "health-check-alone": (one("HEALTHCHECK curl localhost"), r"line 4: .*HEALTHCHECK CMD"),

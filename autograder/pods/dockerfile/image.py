@@ -10,6 +10,7 @@ from autograder.pods.dockerfile.context import FOLDER, File
 from autograder.pods.dockerfile.reading import Instruction
 from autograder.pods.dockerfile.words import Unreadable, expand
 
+DEEPEST = 60  # folders
 SHELL = ("/bin/sh", "-c")
 # Folders of every base image, as far as somebody copies into them.
 _FOLDERS = (
@@ -39,6 +40,7 @@ class Stage:
         said: what the configuration and the history hold.
         commands: every RUN.
         entrypoint, cmd: ``None`` where nothing was said.
+        changes: how many commands have changed files that are known.
         notes: what has to be said in the log about the instruction that is carried out.
     """
 
@@ -57,6 +59,7 @@ class Stage:
     entrypoint: tuple[str, ...] | None = None
     cmd: tuple[str, ...] | None = None
     health: tuple[str, ...] = ()
+    changes: int = 0
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -93,6 +96,8 @@ class Stage:
     def folder(self, instruction: Instruction, path: str) -> None:
         """Makes a folder, and those that it is in. Raises Mistake when there is a file in its way."""
         parts = path.split("/") if path else []
+        if len(parts) > DEEPEST:
+            raise instruction.mistake(f"a path is more than {DEEPEST} folders deep.")
         for size in range(1, len(parts) + 1):
             here = "/".join(parts[:size])
             if not self.files.setdefault(here, FOLDER).folder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import itertools
 import posixpath
 import re
 import shlex
@@ -17,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autograder.pods.dockerfile.context import FOLDER
-from autograder.pods.dockerfile.image import Stage
+from autograder.pods.dockerfile.image import DEEPEST, Stage
 from autograder.pods.dockerfile.reading import Instruction
 from autograder.pods.dockerfile.words import Unreadable, listed
 
@@ -27,6 +28,7 @@ INSTALLERS = {"apt", "apt-get", "aptitude", "apk", "yum", "dnf", "microdnf"}
 HARMLESS = {"clean", "autoclean", "autoremove", "remove", "purge", "--version"}
 FETCHERS = {"curl", "wget", "git"}
 ABSENT = {"uv", "poetry", "pipenv", "pdm", "conda", "mamba", "npm", "yarn", "node"}
+MOST_REQUIREMENTS, MOST_FILES, MOST_CHANGES = 1000, 20, 100
 BUILT_IN = {"pip", "setuptools"}
 NETWORK = "the grader has no network, for students' code and for the building of images"
 
@@ -55,7 +57,9 @@ def carry_out(instruction: Instruction, stage: Stage) -> None:
         problem = _network(name, command) or _pip(command, stage, folder)
         if problem and not forgiving:
             raise instruction.mistake(problem)
-        _files(name, command[1:], stage, folder)
+        if name in ("chmod", "mkdir", "rm") and stage.changes < MOST_CHANGES:
+            stage.changes += 1
+            _files(name, command[1:], stage, folder)
     stage.notes.append("not run without an engine")
 
 
@@ -116,7 +120,8 @@ def _pip(command: list[str], stage: Stage, folder: str) -> str:
         return f"pip {words[0]} needs a network, and {NETWORK}. Expected: pip install, of what the course's image has."
     if words[:1] != ["install"]:
         return ""
-    return next((problem for asked in _asked(command, stage, folder) if (problem := _lacks(asked))), "")
+    asked = itertools.islice(_asked(command, stage, folder), MOST_REQUIREMENTS)
+    return next((problem for one in asked if (problem := _lacks(one))), "")
 
 
 # Options of pip that take the next word.
@@ -133,14 +138,15 @@ ELSEWHERE = {"-t", "--target", "--root", "-I", "--ignore-installed", "--force-re
 def _asked(command: list[str], stage: Stage, folder: str) -> Iterator[str]:
     """Requirements of a ``pip install``; with a ``!`` before it, a problem."""
     words = iter(command[command.index("install") + 1 :])
+    seen: set[str] = set()
     for word in words:
         option, equals, value = word.partition("=")
         if option in ("-r", "--requirement", "-c", "--constraint"):
             path = value if equals else next(words, "")
             if option in ("-r", "--requirement"):
-                yield from _file(path, stage, folder, 0)
+                yield from _file(path, stage, folder, seen)
         elif word.startswith("-r") and len(word) > 2:
-            yield from _file(word[2:], stage, folder, 0)
+            yield from _file(word[2:], stage, folder, seen)
         elif word in ("-e", "--editable"):
             yield f"!-e {next(words, '')}: a package of one's own can't be built here"
         elif option in VALUED:
@@ -150,10 +156,13 @@ def _asked(command: list[str], stage: Stage, folder: str) -> Iterator[str]:
             yield word
 
 
-def _file(path: str, stage: Stage, folder: str, depth: int) -> Iterator[str]:
-    """The requirements of a file that was copied."""
+def _file(path: str, stage: Stage, folder: str, seen: set[str]) -> Iterator[str]:
+    """The requirements of a file that was copied, and that was not seen before."""
     place = stage.place(posixpath.join(folder, path))
     file = stage.files.get(place)
+    if place in seen or len(seen) > MOST_FILES:
+        return
+    seen.add(place)
     if file is None or file.content is None:
         if "$" not in path and len(stage.commands) == 1:  # no earlier RUN can have made it
             yield f"!there is no {path} in the image at this point. COPY it before"
@@ -161,12 +170,12 @@ def _file(path: str, stage: Stage, folder: str, depth: int) -> Iterator[str]:
     for line in file.content.decode("utf-8", "replace").splitlines()[:500]:
         text = re.sub(r"(^|\s)#.*", "", line).strip().rstrip("\\").strip()
         if match := re.match(r"(?:-r|--requirement)[\s=]*(\S+)$", text):
-            if depth < 3:
-                yield from _file(match[1], stage, "/" + posixpath.dirname(place), depth + 1)
+            yield from _file(match[1], stage, "/" + posixpath.dirname(place), seen)
         elif text and not text.startswith("-"):
             yield re.sub(r"\s--\S+.*", "", text)
 
 
+@functools.lru_cache(MOST_REQUIREMENTS)
 def _lacks(asked: str) -> str:
     """Why the course's Python does not have what is asked for; empty when it does."""
     from packaging.requirements import InvalidRequirement, Requirement
@@ -239,7 +248,7 @@ def _files(name: str, words: list[str], stage: Stage, folder: str) -> None:
                 stage.files[path] = replace(file, mode=mode)
     elif name == "mkdir":
         for path in paths[:100]:
-            parts = path.split("/") if path else []
+            parts = path.split("/")[:DEEPEST] if path else []
             for size in range(1, len(parts) + 1):
                 stage.files.setdefault("/".join(parts[:size]), FOLDER)
     elif name == "rm":

@@ -198,9 +198,13 @@ class _Work:
             raw = pairs(instruction.rest, instruction.escape)
         except Unreadable as error:
             raise instruction.mistake(f"{error}.") from None
-        found = [(stage.word(instruction, name), stage.word(instruction, value)) for name, value in raw]
-        if sum(len(name) + len(value) for name, value in (*found, *stage.env.items())) > MOST_TEXT:
-            raise instruction.mistake(f"all values together have more than {MOST_TEXT:,} characters.")
+        size = sum(len(name) + len(value) for name, value in stage.env.items())
+        found = []
+        for name, value in raw:
+            found.append((stage.word(instruction, name), stage.word(instruction, value)))
+            size += sum(map(len, found[-1]))
+            if size > MOST_TEXT:
+                raise instruction.mistake(f"all values together have more than {MOST_TEXT:,} characters.")
         return found
 
     def _arguments(self, instruction: Instruction, env: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
