@@ -1,6 +1,6 @@
 """Writes ``environment.yml`` for conda and Binder: Python, and a pip part with exactly what ``requirements.lock`` pins.
 
-    python -m autograder.classroom.environment [--check]
+python -m autograder.classroom.environment [--check]
 """
 
 from __future__ import annotations

@@ -111,8 +111,6 @@ def test_a_second_run_grades_nothing_anew(graded_class: Graded) -> None:
     assert room.book() == before
 
 
-
-
 def add_quick(room: Room, count: int) -> list[str]:
     """Students whose notebook can't be read, with no lab: graded in a moment, and each by a process of its own."""
     names = [f"student-{number:02}" for number in range(count)]

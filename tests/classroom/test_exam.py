@@ -157,7 +157,7 @@ ATTACKS = {
         "import gc, socket\n"
         "for one in gc.get_objects():\n"
         "    if isinstance(one, socket.socket):\n"
-        "        one.sendall(b'{\"value\": 4, \"said\": \"\"}\\n' * 50)\n"
+        '        one.sendall(b\'{"value": 4, "said": ""}\\n\' * 50)\n'
         "def twice(x): return 4\n",
         "def write(path, text): return 1\n",
         "answer = 41\n",

@@ -52,9 +52,7 @@ def nbgrader(room_with_nbgrader: Room, temporary: Path) -> Nbgrader:
     return run
 
 
-def test_its_commands_one_after_the_other(
-    nbgrader: Nbgrader, room_with_nbgrader: Room, assignment: Assignment
-) -> None:
+def test_its_commands_one_after_the_other(nbgrader: Nbgrader, room_with_nbgrader: Room, assignment: Assignment) -> None:
     """generate_assignment, autograde, generate_feedback, export, in a course folder that has nothing yet."""
     room = room_with_nbgrader
     nbgrader("generate_assignment", "lab-01")

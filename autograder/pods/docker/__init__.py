@@ -10,6 +10,8 @@ works only for root beside a local engine, not with Docker Desktop.)
     pod        in the worker's container: the ``Pod`` that the checks see
     agent      in the container for student programs, its number 1: starts each in the same sandbox as the local runtime
     container  on the host: one service's container, on behalf of whoever asks for it
+    builder    builds students' images, asked by the pod through ``making``: the engine copies what ``sending`` packs, a
+               RUN is a container that ``watching`` follows, ``layers`` looks through what all of it keeps
     engine     finds the engine, labels what is ours, removes what a killed run left
 
 A student's program that is a service (``serve.sh``) gets a container of the service's own image. All other programs
