@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MOST = 200  # paths that are looked at one by one; of more, their folders are
+SECONDS = 600
 CHANGED, ADDED = 0, 1
 FOLDER = 1 << 31  # of Go's file modes
 
@@ -17,7 +18,9 @@ def in_container(api: Any, container: str, needles: tuple[bytes, ...]) -> set[by
     """
     if not needles:
         return set()
-    changes = {change["Path"]: change["Kind"] for change in api.diff(container) or ()}
+    # The engine compares every file of the image, which a busy machine needs more than the usual minute for.
+    answer = api._get(api._url("/containers/{0}/changes", container), timeout=SECONDS)
+    changes = {change["Path"]: change["Kind"] for change in api._result(answer, True) or ()}
     parents = {_folder(path) for path in changes}
     tops = {path for path, kind in changes.items() if kind == ADDED and changes.get(_folder(path)) != ADDED}
     tops |= {path for path, kind in changes.items() if kind == CHANGED and path not in parents}
