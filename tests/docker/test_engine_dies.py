@@ -47,8 +47,8 @@ def test_a_killed_engine_costs_no_points_and_the_next_run_is_clean(monkeypatch: 
         engine.start()
         client = connect().client
         assert client.containers.list(all=True)  # what the death left behind
-        again = grade(LAB, REFERENCE, runtime="docker")
-        assert (again.score, again.graded) == (100, True)
+        again = grade(LAB, LAB.folder, runtime="docker")
+        assert (again.score, again.graded) == (0, True)
         assert client.containers.list(all=True) == []
         assert client.volumes.list() == []
     assert set(BRIDGES.glob("*/bridge")) >= bridges  # the machine's engine has lost nothing
