@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from autograder.checking import EvidenceBox
+from autograder.checking.context import Context
 from autograder.pods import Pod
 from autograder.submission import Intake
-
-
-@dataclass(frozen=True)
-class Context:
-    """One grading run, as its checks see it."""
-
-    pod: Pod
-    intake: Intake
-    seed: int
-    tell_version: Callable[[str, str], None]
-
 
 CONTEXT = pytest.StashKey[Context]()
 BOX = pytest.StashKey[EvidenceBox]()
@@ -30,6 +20,12 @@ BOX = pytest.StashKey[EvidenceBox]()
 def pod(pytestconfig: pytest.Config) -> Pod:
     """Where everything runs."""
     return pytestconfig.stash[CONTEXT].pod
+
+
+@pytest.fixture(scope="session")
+def begun(pytestconfig: pytest.Config) -> Any:
+    """What the lab set going before its checks were collected. Raises what that raised."""
+    return pytestconfig.stash[CONTEXT].begun.get()
 
 
 @pytest.fixture(scope="session")

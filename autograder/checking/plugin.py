@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 from autograder.checking import Check, EvidenceBox, clean
-from autograder.checking.fixtures import BOX, CONTEXT, Context
+from autograder.checking.context import Context
+from autograder.checking.fixtures import BOX, CONTEXT
 from autograder.errors import CheckFailed, CourseError, NotRun
 from autograder.report.model import Finding, Result, Verdict
 from autograder.schedule import Task, arrived, run_all
 
 Tell = Callable[..., None]
-SIDE_BY_SIDE = 3  # checks at a time: most of them wait, and few machines have one core
+SIDE_BY_SIDE = 4  # checks at a time: most of them wait, and few machines have one core
 
 
 class Checks:
@@ -98,10 +99,14 @@ class Checks:
         uses = frozenset(self._exclusive[name] for name in fixtures if name in self._exclusive)
         return Task(_check(item).name, frozenset(_check(item).needs), uses, run)
 
-    def _when(self, task: Task) -> tuple[bool, bool]:
-        """What waits for something slow comes late; what leaves disorder behind comes last."""
+    def _when(self, task: Task) -> tuple[bool, bool, bool, int]:
+        """Those that wait for something slow come late, and before them those that leave disorder behind.
+
+        What can run only one after another takes longest, so it comes first; among these, last what waits for others.
+        """
         item = self._items[task.name]
-        return _check(item).last, not self._slow.isdisjoint(getattr(item, "fixturenames", ()))
+        slow = not self._slow.isdisjoint(getattr(item, "fixturenames", ()))
+        return slow, _check(item).last, not task.uses, len(task.needs)
 
     def _run(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from autograder.pods import Finished, Limits, Pod, Program
+from autograder.pods import Finished, Limits, Pod, Program, Running
 from autograder.submission import Intake
 from autograder.waiting import fail
 
@@ -37,6 +37,11 @@ class Programs:
         """Runs a Python program of the submission to its end; ``env`` comes beside the pod's own environment."""
         self.require(argv[0])
         return self.pod.run(Program(("python", *argv), stdin=stdin, limits=limits or Limits(), env=env or {}))
+
+    def start(self, *argv: str, limits: Limits) -> Running:
+        """Starts a Python program of the submission; comes back at once."""
+        self.require(argv[0])
+        return self.pod.start(Program(("python", *argv), limits=limits))
 
     def json(
         self, *argv: str, stdin: bytes = b"", limits: Limits | None = None, env: Mapping[str, str] | None = None

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.load import Load
 from autograder.checking.shelf import Array, Model, Shelf
-from autograder.checks.lab_01_serving.fixtures import OURS, TOLERANCE, CourseServer, ServedExport
+from autograder.checks.lab_01_serving.beginning import OURS, CourseServer
+from autograder.checks.lab_01_serving.fixtures import TOLERANCE, ServedExport
 from autograder.checks.lab_01_serving.materials import MODEL, Digits
 from autograder.checks.lab_01_serving.visible import (
     far,

@@ -12,7 +12,7 @@ import numpy as np
 from autograder.checking import EvidenceBox, check, fail, stubs
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, Shelf, generator
-from autograder.checks.lab_01_serving.fixtures import OURS, CourseServer
+from autograder.checks.lab_01_serving.beginning import OURS, CourseServer
 from autograder.checks.lab_01_serving.materials import MODEL
 from autograder.checks.lab_01_serving.visible import client_predicts, expect_error, numbers, serve_sh_serves
 from autograder.services.tfserving import ModelServer

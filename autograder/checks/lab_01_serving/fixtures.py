@@ -1,16 +1,13 @@
 """What the checks of lab 01 share: data, models, the student's programs, and two model servers.
 
-The training run and both servers start side by side as soon as the first check does; a check waits for what it needs.
-The student's server begins with models of ours, so nothing has to wait for the training but the checks about it.
+``beginning`` has set all of it going; a check waits for what it needs.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autograder.checking.digits import read_digits
 from autograder.checking.programs import Programs
-from autograder.checking.shelf import Array, Model, Shelf, generator
-from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_LIMITS, Digits
-from autograder.errors import CheckFailed, GraderError
+from autograder.checking.shelf import Array, Shelf, generator
+from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, Started
+from autograder.checks.lab_01_serving.materials import Digits
 from autograder.pods import Finished, Pod
 from autograder.schedule import Later
 from autograder.services.http import ask
-from autograder.services.savedmodel import Dense, random_dense
-from autograder.services.tfserving import (
-    ModelServer,
-    start_model_server,
-    start_student_server,
-    version_of,
-    wait_started,
-)
-from autograder.submission import Intake, take_in
+from autograder.services.tfserving import ModelServer, version_of
+from autograder.submission import take_in
 from autograder.waiting import fail, polling
 
 # Fixtures that take long to arrive: the checks that ask for them come late.
@@ -42,22 +31,30 @@ SLOW = frozenset({"trained", "export", "served_export"})
 # Fixtures that a check has for itself, and what they have in common: it changes what others would see.
 EXCLUSIVE = {"server": "the student's server", "spoilt_server": "the student's server"}
 
-OURS = "model"  # on the course's own server
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="session")
-def programs(pod: Pod, intake: Intake) -> Programs:
-    return Programs(pod, intake)
+@pytest.fixture(scope="session", autouse=True)
+def started(begun: Started, versions: Callable[[str, str], None]) -> Started:
+    """What was set going at the beginning."""
+    versions("tfserving", version_of(begun.course.server))
+    return begun
 
 
 @pytest.fixture(scope="session")
-def digits(seed: int) -> Digits:
-    rng = generator(seed, "digits")
-    images, labels = read_digits()
-    order = rng.permutation(len(images))
-    images, labels = images[order], rng.permutation(10)[labels[order]]
-    return Digits(images[:1400], labels[:1400], images[1400:], labels[1400:])
+def programs(started: Started) -> Programs:
+    return started.programs
+
+
+@pytest.fixture(scope="session")
+def digits(started: Started) -> Digits:
+    return started.digits
+
+
+@pytest.fixture(scope="session")
+def shelves(started: Started) -> dict[str, Shelf]:
+    """The two models of the student's server, with one version each to begin with."""
+    return started.shelves
 
 
 @pytest.fixture(scope="session")
@@ -67,152 +64,9 @@ def pixels(seed: int) -> Array:
 
 
 @pytest.fixture(scope="session")
-def shelves(pod: Pod, seed: int) -> dict[str, Shelf]:
-    """The two models of the student's server, with one version each to begin with."""
-    found = {}
-    for name in (MODEL, SECOND):
-        rng = generator(seed, name)
-        pod.outside(f"/models/{name}").mkdir()
-        pod.grant(f"/models/{name}")
-        found[name] = Shelf(pod, f"/models/{name}", rng, int(rng.integers(2, 40)))
-        found[name].put()
-    return found
-
-
-@pytest.fixture(scope="session")
-def side_by_side() -> Iterator[ThreadPoolExecutor]:
-    executor = ThreadPoolExecutor(3)
-    yield executor
-    executor.shutdown(wait=False, cancel_futures=True)
-
-
-class StudentServer:
-    """The server of ``serve.sh``."""
-
-    def __init__(self, programs: Programs) -> None:
-        self._programs = programs
-        self._spoilt = False
-        self.server: ModelServer | None = None
-
-    def start(self) -> None:
-        """Starts it, if there is a ``serve.sh``; comes back at once."""
-        if "serve.sh" in self._programs.intake.files:
-            self.server = start_student_server(self._programs.pod)
-
-    def first(self) -> ModelServer:
-        """The server that was started at the beginning, answering. Raises CheckFailed when it never does."""
-        self._programs.require("serve.sh")
-        assert self.server is not None
-        wait_started(self.server, MODEL)
-        return self.server
-
-    def ready(self, *, spoil: bool = False) -> ModelServer:
-        """A server that answers and that no check has spoilt: the same one while that is possible.
-
-        Args:
-            spoil: the caller will leave it with a version that it tries to load again and again.
-        """
-        if self.server is not None and (self._spoilt or not self.server.running.alive):
-            self.server.running.kill()
-            self.start()
-        self._spoilt = spoil
-        return self.first()
-
-
-@dataclass(frozen=True)
-class CourseServer:
-    """The course's own server.
-
-    Attributes:
-        server: how to talk to it.
-        shelf: the versions of its model ``OURS``, all served side by side.
-        stranger: the name of a second model, which no student has ever seen.
-        strange: that model.
-    """
-
-    server: ModelServer
-    shelf: Shelf
-    stranger: str
-    strange: Dense
-
-    def own_answer(self, version: int) -> Model:
-        """What a version on this server answers, for comparing another server's answers with."""
-
-        def answer(rows: Array) -> Array:
-            said = self.server.ask(OURS, {"instances": rows.tolist()}, version=version)
-            if said.status != 200:
-                raise GraderError(f"The course's model server answered {said}.")
-            return np.array(said.json["predictions"], dtype=np.float32)
-
-        return answer
-
-    def ready(self) -> CourseServer:
-        """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""
-        try:
-            self.server.wait_available(OURS, min(self.shelf.models), seconds=60)
-        except CheckFailed as error:
-            raise GraderError(f"The course's model server did not start: {self.server.running.log()[-800:]}") from error
-        return self
-
-
-@dataclass(frozen=True)
-class Started:
-    """What was set going at the beginning."""
-
-    student: StudentServer
-    course: CourseServer
-    training: Future[Finished | None]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def started(
-    pod: Pod,
-    programs: Programs,
-    shelves: dict[str, Shelf],
-    digits: Digits,
-    seed: int,
-    versions: Callable[[str, str], None],
-    side_by_side: ThreadPoolExecutor,
-) -> Started:
-    """Sets the training and both servers going; nobody waits here."""
-    training = side_by_side.submit(_train, programs, digits, seed)
-    student = StudentServer(programs)
-    student.start()
-    course = _start_course(pod, seed)
-    versions("tfserving", version_of(course.server))
-    return Started(student, course, training)
-
-
-def _start_course(pod: Pod, seed: int) -> CourseServer:
-    rng = generator(seed, "course")
-    stranger = f"model_{rng.integers(10_000)}"
-    inputs, outputs = int(rng.integers(3, 60)), int(rng.integers(2, 9))
-    names = (f"sensor_{rng.integers(1000)}", f"score_{rng.integers(1000)}")
-    strange = random_dense(rng, inputs, outputs, names)
-    config = ""
-    for name in (OURS, stranger):
-        pod.outside(f"/course/{name}").mkdir()
-        config += (
-            f'config {{ name: "{name}" base_path: "{pod.inside(f"/course/{name}")}" model_platform: "tensorflow" '
-            "model_version_policy { all {} } } "
-        )
-    shelf = Shelf(pod, f"/course/{OURS}", rng, int(rng.integers(2, 40)))
-    shelf.put()
-    Shelf(pod, f"/course/{stranger}", rng, int(rng.integers(2, 40))).put(strange)
-    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as grpc:
-        ports = rest.getsockname()[1], grpc.getsockname()[1]
-    server = start_model_server(pod, ports, f"model_config_list {{ {config} }}")
-    return CourseServer(server, shelf, stranger, strange)
-
-
-def _train(programs: Programs, digits: Digits, seed: int) -> Finished | None:
-    if "train.py" not in programs.intake.files:
-        return None
-    pod = programs.pod
-    data = pod.outside("/course/digits.npz")
-    np.savez(data, images=digits.train_images, labels=digits.train_labels)
-    argv = ("train.py", "--data", pod.inside("/course/digits.npz"), "--out", pod.inside("/tmp/export/1"))
-    return programs.python(*argv, "--seed", str(seed % 1000), limits=TRAINING_LIMITS)
+def models_config(pod: Pod) -> Later[bytes]:
+    """``models.config`` as it was before any label was moved."""
+    return Later(lambda: pod.read("/submission/models.config"))
 
 
 @pytest.fixture
@@ -239,7 +93,8 @@ def trained(started: Started, programs: Programs) -> Later[Finished]:
 
     def wait() -> Finished:
         programs.require("train.py")
-        finished = started.training.result()
+        assert started.training is not None
+        finished = started.training.wait()
         assert finished is not None
         return finished
 

@@ -12,7 +12,8 @@ from autograder.checking import EvidenceBox, check, fail, stubs
 from autograder.checking.folders import written_after
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, Shelf, generator
-from autograder.checks.lab_01_serving.fixtures import OURS, TOLERANCE, CourseServer, ServedExport, Started
+from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, Started
+from autograder.checks.lab_01_serving.fixtures import TOLERANCE, ServedExport
 from autograder.checks.lab_01_serving.materials import MODEL, SECOND
 from autograder.pods import Finished, Pod
 from autograder.services.http import Answer

@@ -1,0 +1,180 @@
+"""What is set going for the checks of lab 01 before anything else: the training run, and two model servers.
+
+The student's server begins with models of ours, so nothing has to wait for the training but the checks about it.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+import numpy as np
+
+from autograder.checking.digits import read_digits
+from autograder.checking.programs import Programs
+from autograder.checking.shelf import Array, Model, Shelf, generator
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_LIMITS, Digits
+from autograder.errors import CheckFailed, GraderError
+from autograder.pods import Pod, Running
+from autograder.services.savedmodel import Dense, random_dense
+from autograder.services.tfserving import ModelServer, start_model_server, start_student_server, wait_started
+from autograder.submission import Intake
+
+OURS = "model"  # on the course's own server
+
+
+class StudentServer:
+    """The server of ``serve.sh``."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self._spoilt = False
+        self.server: ModelServer | None = None
+
+    def start(self) -> None:
+        """Starts it, if there is a ``serve.sh``; comes back at once."""
+        if "serve.sh" in self._programs.intake.files:
+            self.server = start_student_server(self._programs.pod)
+
+    def first(self) -> ModelServer:
+        """The server that was started at the beginning, answering. Raises CheckFailed when it never does."""
+        self._programs.require("serve.sh")
+        assert self.server is not None
+        wait_started(self.server, MODEL)
+        return self.server
+
+    def ready(self, *, spoil: bool = False) -> ModelServer:
+        """A server that answers and that no check has spoilt: the same one while that is possible.
+
+        Args:
+            spoil: the caller will leave it with a version that it tries to load again and again.
+        """
+        if self.server is not None and (not self.server.running.alive or (self._spoilt and self._tries_on())):
+            self.server.running.kill()
+            self.start()
+        self._spoilt = spoil
+        return self.first()
+
+    def _tries_on(self) -> bool:
+        """Whether it may still be at a version that can't be loaded: what it has given up is at its END."""
+        assert self.server is not None
+        states = {state for state, _ in self.server.states(MODEL).values()}
+        return "AVAILABLE" not in states or not states <= {"AVAILABLE", "END"}
+
+
+@dataclass(frozen=True)
+class CourseServer:
+    """The course's own server.
+
+    Attributes:
+        server: how to talk to it.
+        shelf: the versions of its model ``OURS``, all served side by side.
+        stranger: the name of a second model, which no student has ever seen.
+        strange: that model.
+    """
+
+    server: ModelServer
+    shelf: Shelf
+    stranger: str
+    strange: Dense
+
+    def own_answer(self, version: int) -> Model:
+        """What a version on this server answers, for comparing another server's answers with."""
+
+        def answer(rows: Array) -> Array:
+            said = self.server.ask(OURS, {"instances": rows.tolist()}, version=version)
+            if said.status != 200:
+                raise GraderError(f"The course's model server answered {said}.")
+            return np.array(said.json["predictions"], dtype=np.float32)
+
+        return answer
+
+    def ready(self) -> CourseServer:
+        """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""
+        try:
+            self.server.wait_available(OURS, min(self.shelf.models), seconds=60)
+        except CheckFailed as error:
+            raise GraderError(f"The course's model server did not start: {self.server.running.log()[-800:]}") from error
+        return self
+
+
+@dataclass(frozen=True)
+class Started:
+    """What was set going at the beginning.
+
+    Attributes:
+        training: the run of ``train.py``; ``None`` if there is no such file.
+        student, course: the two servers.
+        programs: how to run the student's programs.
+        digits: what the training gets, and what is kept from it.
+        shelves: the two models of the student's server, with one version each to begin with.
+    """
+
+    training: Running | None
+    student: StudentServer
+    course: CourseServer
+    programs: Programs
+    digits: Digits
+    shelves: dict[str, Shelf]
+
+
+def begin(pod: Pod, intake: Intake, seed: int) -> Started:
+    """Sets the training and both servers going; nobody waits here. The training first: it takes longest."""
+    programs = Programs(pod, intake)
+    digits = _shuffled_digits(seed)
+    training = _train(programs, digits, seed)
+    shelves = _shelves(pod, seed)
+    student = StudentServer(programs)
+    student.start()
+    return Started(training, student, _start_course(pod, seed), programs, digits, shelves)
+
+
+def _shuffled_digits(seed: int) -> Digits:
+    rng = generator(seed, "digits")
+    images, labels = read_digits()
+    order = rng.permutation(len(images))
+    images, labels = images[order], rng.permutation(10)[labels[order]]
+    return Digits(images[:1400], labels[:1400], images[1400:], labels[1400:])
+
+
+def _train(programs: Programs, digits: Digits, seed: int) -> Running | None:
+    if "train.py" not in programs.intake.files:
+        return None
+    pod = programs.pod
+    data = pod.outside("/course/digits.npz")
+    np.savez(data, images=digits.train_images, labels=digits.train_labels)
+    argv = ("train.py", "--data", pod.inside("/course/digits.npz"), "--out", pod.inside("/tmp/export/1"))
+    return programs.start(*argv, "--seed", str(seed % 1000), limits=TRAINING_LIMITS)
+
+
+def _shelves(pod: Pod, seed: int) -> dict[str, Shelf]:
+    found = {}
+    for name in (MODEL, SECOND):
+        rng = generator(seed, name)
+        pod.outside(f"/models/{name}").mkdir()
+        pod.grant(f"/models/{name}")
+        found[name] = Shelf(pod, f"/models/{name}", rng, int(rng.integers(2, 40)))
+        found[name].put()
+    return found
+
+
+def _start_course(pod: Pod, seed: int) -> CourseServer:
+    rng = generator(seed, "course")
+    stranger = f"model_{rng.integers(10_000)}"
+    inputs, outputs = int(rng.integers(3, 60)), int(rng.integers(2, 9))
+    names = (f"sensor_{rng.integers(1000)}", f"score_{rng.integers(1000)}")
+    strange = random_dense(rng, inputs, outputs, names)
+    config = ""
+    for name in (OURS, stranger):
+        pod.outside(f"/course/{name}").mkdir()
+        config += (
+            f'config {{ name: "{name}" base_path: "{pod.inside(f"/course/{name}")}" model_platform: "tensorflow" '
+            "model_version_policy { all {} } } "
+        )
+    shelf = Shelf(pod, f"/course/{OURS}", rng, int(rng.integers(2, 40)))
+    shelf.put()
+    Shelf(pod, f"/course/{stranger}", rng, int(rng.integers(2, 40))).put(strange)
+    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as grpc:
+        ports = rest.getsockname()[1], grpc.getsockname()[1]
+    server = start_model_server(pod, ports, f"model_config_list {{ {config} }}")
+    return CourseServer(server, shelf, stranger, strange)
