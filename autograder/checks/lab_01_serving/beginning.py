@@ -121,7 +121,7 @@ class Started:
 def begin(pod: Pod, intake: Intake, seed: int) -> Started:
     """Sets the training and both servers going; nobody waits here. The training first: it takes longest."""
     programs = Programs(pod, intake)
-    digits = _shuffled_digits(seed)
+    digits = shuffled_digits(seed)
     training = _train(programs, digits, seed)
     shelves = _shelves(pod, seed)
     student = StudentServer(programs)
@@ -129,7 +129,8 @@ def begin(pod: Pod, intake: Intake, seed: int) -> Started:
     return Started(training, student, _start_course(pod, seed), programs, digits, shelves)
 
 
-def _shuffled_digits(seed: int) -> Digits:
+def shuffled_digits(seed: int) -> Digits:
+    """scikit-learn's digits, in an order and with labels of this seed's own."""
     rng = generator(seed, "digits")
     images, labels = read_digits()
     order = rng.permutation(len(images))
