@@ -50,8 +50,8 @@ class Shelf:
         return version
 
     def take_number(self) -> int:
-        """The next version: higher than all before it, by one or a few, because nobody may count on it."""
-        self.newest = self.newest + int(self.rng.integers(1, 4))
+        """The next version: higher than all before it, by two or a few, because nobody may count on a neighbour."""
+        self.newest = self.newest + int(self.rng.integers(2, 5))
         return self.newest
 
     def staging(self, version: int) -> Path:
