@@ -177,7 +177,7 @@ def expect_error(
     url: str,
     *argv: str,
     stdin: bytes = b"",
-    timeout: float = 5,
+    timeout: float = 20,
 ) -> None:
     """Runs the client, which has to end with exit code 1 and the given error."""
     command = ("client.py", "--url", url, "--timeout", f"{timeout:g}", *argv)
