@@ -60,6 +60,18 @@ class Task:
     run: Callable[[], None]
 
 
+def in_order(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks in their order, but each after those that it needs: it would keep what they share from them."""
+    waiting = list(tasks)
+    names = {task.name for task in waiting}
+    found: list[Task] = []
+    while waiting:
+        ready = (task for task in waiting if task.needs & names <= {other.name for other in found})
+        found.append(next(ready, waiting[0]))  # those that wait for each other are for run_all to name
+        waiting.remove(found[-1])
+    return found
+
+
 def run_all(tasks: Iterable[Task], *, side_by_side: int) -> None:
     """Runs every task, at most ``side_by_side`` at a time. Raises ValueError when they wait for each other."""
     waiting = list(tasks)

@@ -23,7 +23,7 @@ from autograder.checking.context import Context
 from autograder.checking.fixtures import BOX, CONTEXT
 from autograder.errors import CheckFailed, CourseError, NotRun
 from autograder.report.model import Finding, Result, Verdict
-from autograder.schedule import Task, arrived, run_all
+from autograder.schedule import Task, arrived, in_order, run_all
 
 Tell = Callable[..., None]
 SIDE_BY_SIDE = 4  # checks at a time: most of them wait, and few machines have one core
@@ -79,7 +79,7 @@ class Checks:
         followers = [*session.items[1:], *session.items[-1:]]  # what they all share ends when all of them have
         prepared = [self._prepare(item, following) for item, following in zip(session.items, followers, strict=True)]
         try:
-            run_all(sorted(prepared, key=self._when), side_by_side=SIDE_BY_SIDE)
+            run_all(in_order(sorted(prepared, key=self._when)), side_by_side=SIDE_BY_SIDE)
         finally:
             session._setupstate.teardown_exact(None)
         return True

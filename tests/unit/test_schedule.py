@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from autograder.schedule import Later, Task, arrived, run_all
+from autograder.schedule import Later, Task, arrived, in_order, run_all
 
 
 def task(name: str, run: Callable[[], None], needs: str = "", uses: str = "") -> Task:
@@ -73,6 +73,14 @@ def test_one_that_waits_keeps_its_place_before_those_that_share_its_use() -> Non
     ]
     run_all(tasks, side_by_side=3)
     assert order == ["first", "waits", "shares"]
+
+
+def test_nobody_comes_before_what_it_needs() -> None:
+    tasks = [task("c", lambda: None, needs="b"), task("d", lambda: None), task("b", lambda: None, needs="a hidden")]
+    tasks.append(task("a", lambda: None))
+    assert [each.name for each in in_order(tasks)] == ["d", "a", "b", "c"]
+    both = [task("e", lambda: None, needs="f"), task("f", lambda: None, needs="e")]
+    assert len(in_order(both)) == 2
 
 
 def test_what_is_not_there_is_not_waited_for() -> None:
