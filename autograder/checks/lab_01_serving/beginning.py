@@ -49,17 +49,17 @@ class StudentServer:
         Args:
             spoil: the caller will leave it with a version that it tries to load again and again.
         """
-        if self.server is not None and (not self.server.running.alive or (self._spoilt and self._tries_on())):
-            self.server.running.kill()
-            self.start()
+        if self.server is not None and (self._spoilt or not self.server.running.alive):
+            self.renew()
         self._spoilt = spoil
         return self.first()
 
-    def _tries_on(self) -> bool:
-        """Whether it may still be at a version that can't be loaded: what it has given up is at its END."""
+    def renew(self) -> None:
+        """Ends it and starts it again; comes back at once."""
         assert self.server is not None
-        states = {state for state, _ in self.server.states(MODEL).values()}
-        return "AVAILABLE" not in states or not states <= {"AVAILABLE", "END"}
+        self.server.running.kill()
+        self.start()
+        self._spoilt = False
 
 
 @dataclass(frozen=True)

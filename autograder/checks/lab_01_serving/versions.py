@@ -13,6 +13,7 @@ from autograder.checking.load import Load
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, Shelf
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
+from autograder.checks.lab_01_serving.beginning import Started
 from autograder.checks.lab_01_serving.materials import MODEL
 from autograder.checks.lab_01_serving.visible import (
     Publishing,
@@ -293,7 +294,7 @@ def incomplete_model_is_refused(pod: Pod, programs: Programs, seed: int, evidenc
     hint="The server keeps the old version by itself when the new one can't be loaded; leave it running.",
 )
 def corrupt_version_harms_nobody(
-    spoilt_server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+    started: Started, spoilt_server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
 ) -> None:
     """A corrupt version that appears under load leaves the old one serving, without one failed request."""
     shelf, row, server = shelves[MODEL], pixels[:1], spoilt_server
@@ -322,3 +323,4 @@ def corrupt_version_harms_nobody(
             evidence.text("The server's states", repr(server.states(MODEL)))
             evidence.log("The server's log", server.running.log()[-4000:])
     no_failures(load, evidence, f"The corrupt version {corrupt} under load")
+    started.student.renew()  # while the training goes on, and not when somebody needs it
