@@ -65,17 +65,21 @@ def nbgraders(folder: Path) -> float:
 def main() -> None:
     students = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     jobs = default_jobs()
-    with tempfile.TemporaryDirectory() as top:
-        figures = {
-            "nbgrader autograde alone, notebooks": nbgraders(course(Path(top, "a"), students, "")),
-            "make grade J=1, notebooks": ours(course(Path(top, "b"), students, ""), 1),
-            f"make grade J={jobs}, notebooks": ours(course(Path(top, "c"), students, ""), jobs),
-            f"make grade J={jobs}, notebooks and labs": ours(course(Path(top, "d"), students, "reference"), jobs),
-        }
-    alone = next(iter(figures.values()))
     print(f"{students} submissions, {os.cpu_count()} processors")
-    for what, seconds in figures.items():
-        print(f"{what:<42} {seconds / students:7.1f} s a submission   {seconds / alone:5.2f} of nbgrader alone")
+    with tempfile.TemporaryDirectory() as top:
+        alone = nbgraders(course(Path(top, "a"), students, ""))
+        show("nbgrader autograde alone, notebooks", alone, alone, students)
+        for what, number, files in (
+            ("make grade J=1, notebooks", 1, ""),
+            (f"make grade J={jobs}, notebooks", jobs, ""),
+            (f"make grade J={jobs}, notebooks and labs", jobs, "reference"),
+        ):
+            show(what, ours(course(Path(top, what.replace(" ", "-")), students, files), number), alone, students)
+
+
+def show(what: str, seconds: float, alone: float, students: int) -> None:
+    ratio = seconds / alone
+    print(f"{what:<42} {seconds / students:7.1f} s a submission   {ratio:5.2f} of nbgrader alone", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ Nbgrader = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def room_with_nbgrader(tmp_path_factory: pytest.TempPathFactory, assignment: Assignment, walled: None) -> Room:
+def room_with_nbgrader(tmp_path_factory: pytest.TempPathFactory, assignment: Assignment) -> Room:
     """A course folder whose configuration is the repository's, for a root of its own."""
     root = tmp_path_factory.mktemp("course")
     text = (ROOT / "nbgrader_config.py").read_text("utf-8")
@@ -65,7 +65,9 @@ def test_its_commands_one_after_the_other(nbgrader: Nbgrader, room_with_nbgrader
     assert "(labs/lab-01-serving/README.md)" in text
     assert "../../labs" not in text
 
-    room.add("mallory-ends", "mallory-patches")
+    for name in ("mallory-ends", "mallory-patches"):
+        room.add(name)
+        room.pretend(name)
     nbgrader("autograde", "lab-01")
     book = room.book()
     assert {name: found["score"] for name, found in book.items()} == {

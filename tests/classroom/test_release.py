@@ -21,7 +21,7 @@ from autograder.classroom.assignment import Assignment, load_assignment
 from autograder.classroom.faults import alternatives, load_faults
 from autograder.classroom.release import hidden_checks, makefile, release
 from autograder.errors import GraderError
-from autograder.lab import LABS, ROOT, SOLUTIONS
+from autograder.lab import LABS, ROOT, SOLUTIONS, labs, load_lab
 
 CHECKS = ROOT / "autograder/checks/lab_01_serving"
 
@@ -176,6 +176,15 @@ def test_a_hidden_check_among_the_visible_ones_stops_the_release(
     monkeypatch.setattr(module, "VISIBLE", ("visible", "play", "fixtures", "answers"))
     with pytest.raises(GraderError, match="hidden checks"):
         module._copy_checks(assignment, tmp_path)
+
+
+@pytest.mark.parametrize("lab", labs())
+def test_no_visible_check_needs_a_module_with_hidden_ones(lab: str) -> None:
+    source = ROOT / "autograder/checks" / lab.replace("-", "_")
+    needed = module._needed(source, load_lab(lab).checks)
+    assert {"visible", "fixtures"} <= needed
+    for name in needed:
+        assert hidden_checks(source / f"{name}.py") == []
 
 
 def test_links_lead_somewhere(released: Path) -> None:

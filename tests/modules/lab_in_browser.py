@@ -83,8 +83,8 @@ class Page:
         return answer["result"].get("value")
 
 
-def wait(look: Callable[[], Any], what: str, seconds: float = 240) -> Any:
-    """The first true answer."""
+def wait(look: Callable[[], Any], what: str, seconds: float = 600) -> Any:
+    """The first true answer; the deadline is for a machine on which nothing moves."""
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError):
@@ -124,7 +124,11 @@ def main(notebook: str, out: Path) -> None:
             port = wait(lambda: (profile / "DevToolsActivePort").read_text().split("\n")[0], "the browser")
             pages = json.load(urlopen(f"http://127.0.0.1:{port}/json", timeout=30))
             page = Page(next(one["webSocketDebuggerUrl"] for one in pages if one["type"] == "page"))
-            wait(lambda: page.ask(READY), "the notebook")
+            try:
+                wait(lambda: page.ask(READY), "the notebook", 500)
+            except TimeoutError as error:
+                said = str(page.ask("document.body.innerText"))[:2000]
+                raise TimeoutError(f"the notebook; the page says: {said}") from error
             assert page.ask(RUN) is True
             page.ask(TO_THE_END)
             wait(lambda: page.ask(f"!!{FRAME}"), "the report")

@@ -44,7 +44,7 @@ class Opaque:
         raise StudentError(f"Your code gives {object.__getattribute__(self, '_what')}: no plain value, but an object.")
 
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _look
-    __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __hash__ = __call__ = _look
+    __bool__ = __len__ = __iter__ = __getitem__ = __contains__ = __hash__ = _look
     __str__ = __repr__ = __format__ = __int__ = __float__ = __index__ = __array__ = __abs__ = _look
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _look
     __getattr__ = __enter__ = __exit__ = __fspath__ = _look
