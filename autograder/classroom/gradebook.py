@@ -21,6 +21,7 @@ from autograder.report.model import Verdict
 # the outcome instead of from what a cell seems to have printed.
 SANITIZE = ("ClearOutput", "DeduplicateIds", "OverwriteKernelspec", "OverwriteCells", "CheckCellMetadata")
 JUNK = (".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", "models", ".venv", ".git")
+RESTORE = "autograder.classroom.preprocessors.RestoreMetadata"
 EXECUTE = "autograder.classroom.preprocessors.GradeFromOutside"
 SAVE = "autograder.classroom.preprocessors.SaveOutcome"
 HIDE = "autograder.classroom.preprocessors.HideTests"
@@ -34,7 +35,7 @@ def configure(config: Any, root: Path = ROOT) -> None:
     config.CourseDirectory.max_file_size = 20_000  # kilobytes
     config.CourseDirectory.ignore = [*JUNK]
     config.OverwriteCells.add_missing_cells = True
-    config.Autograde.sanitize_preprocessors = [f"nbgrader.preprocessors.{name}" for name in SANITIZE]
+    config.Autograde.sanitize_preprocessors = [RESTORE, *(f"nbgrader.preprocessors.{name}" for name in SANITIZE)]
     config.Autograde.autograde_preprocessors = [
         EXECUTE,
         "nbgrader.preprocessors.LimitOutput",

@@ -10,12 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from nbformat import v4
+from nbformat import NotebookNode, v4
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Unicode
 
-from autograder.classroom.assignment import Assignment, load_assignment
+from autograder.classroom.assignment import Assignment, load_assignment, source_notebook
 from autograder.classroom.gradebook import write_outcome
 from autograder.classroom.job import Task, run_task
 from autograder.classroom.outcome import Journal, Outcome, grader_digest
@@ -58,6 +58,23 @@ class FromOutcome(NbGraderPreprocessor):  # type: ignore[misc]
         about = resources["nbgrader"]
         assignment = load_assignment(about["assignment"])
         return assignment, find_outcome(Path(self.root).absolute(), assignment, about["student"])
+
+
+class RestoreMetadata(NbGraderPreprocessor):  # type: ignore[misc]
+    """Before nbgrader's own: which cells are tests and what they are worth is read from our notebook.
+
+    A student can edit a notebook's metadata; nbgrader gives up on a test cell that is none any more.
+    """
+
+    def preprocess(self, nb: Any, resources: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        ours = source_notebook(load_assignment(resources["nbgrader"]["assignment"]))["cells"]
+        known = {cell["metadata"]["nbgrader"]["grade_id"]: cell for cell in ours if "nbgrader" in cell["metadata"]}
+        for cell in nb.cells:
+            about = cell.metadata.pop("nbgrader", None)
+            name = about.get("grade_id") if isinstance(about, dict) else None
+            if isinstance(name, str) and name in known:
+                cell.metadata["nbgrader"] = NotebookNode(dict(known[name]["metadata"]["nbgrader"]))
+        return nb, resources
 
 
 class GradeFromOutside(FromOutcome):
