@@ -68,12 +68,13 @@ class RestoreMetadata(NbGraderPreprocessor):  # type: ignore[misc]
 
     def preprocess(self, nb: Any, resources: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         ours = source_notebook(load_assignment(resources["nbgrader"]["assignment"]))["cells"]
+        node: Any = NotebookNode
         known = {cell["metadata"]["nbgrader"]["grade_id"]: cell for cell in ours if "nbgrader" in cell["metadata"]}
         for cell in nb.cells:
             about = cell.metadata.pop("nbgrader", None)
             name = about.get("grade_id") if isinstance(about, dict) else None
             if isinstance(name, str) and name in known:
-                cell.metadata["nbgrader"] = NotebookNode(dict(known[name]["metadata"]["nbgrader"]))
+                cell.metadata["nbgrader"] = node(dict(known[name]["metadata"]["nbgrader"]))
         return nb, resources
 
 
