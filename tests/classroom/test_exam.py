@@ -27,8 +27,21 @@ def solutions(assignment: Assignment) -> dict[str, str]:
     }
 
 
+# Tests that hand the student's code a function or a client: these can't cross yet, so nobody gets a grade for them.
+NOT_YET = {"lab-02"}
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("which", assignments(), ids=lambda assignment: assignment.name)
+@pytest.mark.parametrize(
+    "which",
+    [
+        pytest.param(one, marks=pytest.mark.xfail(strict=True, reason="callbacks can't cross yet"))
+        if one.name in NOT_YET
+        else one
+        for one in assignments()
+    ],
+    ids=lambda assignment: assignment.name,
+)
 def test_the_reference_earns_every_point_of_every_notebook(which: Assignment, walled: None) -> None:
     log: list[str] = []
     marks = examine_notebook(which, solutions(which), log=log)
