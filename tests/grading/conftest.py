@@ -27,9 +27,9 @@ Edit = Callable[[Path], object]
 OTHERS: list[psutil.Process] = []
 
 
-def edited(folder: Path, *edits: Edit) -> Path:
-    """A copy of the reference in ``folder``, after some edits."""
-    shutil.copytree(SOLUTIONS / "lab-01-serving", folder, ignore=shutil.ignore_patterns("models", "__pycache__"))
+def edited(folder: Path, *edits: Edit, of: str = "lab-01-serving") -> Path:
+    """A copy of a lab's reference in ``folder``, after some edits."""
+    shutil.copytree(SOLUTIONS / of, folder, ignore=shutil.ignore_patterns("models", "__pycache__"))
     for edit in edits:
         edit(folder)
     return folder
@@ -89,7 +89,7 @@ class Graded:
 
     @property
     def verdicts(self) -> dict[str, Verdict]:
-        return {check.removeprefix("lab-01/"): verdict for check, verdict in verdicts(self.report).items()}
+        return {check.split("/")[1]: verdict for check, verdict in verdicts(self.report).items()}
 
     def named(self, verdict: Verdict) -> set[str]:
         return {check for check, found in self.verdicts.items() if found is verdict}
@@ -108,7 +108,7 @@ class Graded:
 
     def saw(self, check: str) -> str:
         """What the report says that a check saw."""
-        (result,) = [result for result in self.report.results if result.check == f"lab-01/{check}"]
+        (result,) = [result for result in self.report.results if result.check.split("/")[1] == check]
         return result.finding.saw if result.finding else ""
 
 
@@ -130,6 +130,11 @@ class Ended:
         found = json.loads((self.out / "results.json").read_text("utf-8"))
         assert isinstance(found, dict)
         return found
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        tests = self.results["tests"]
+        return {test["extra_data"]["check"]: Verdict(test["extra_data"]["verdict"]) for test in tests}
 
 
 def command(*argv: str | Path) -> list[str]:
@@ -166,20 +171,23 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     return get
 
 
-@pytest.fixture(scope="session")
-def reference_run(once: Once) -> Ended:
-    """The reference, graded by the command that students use."""
+def graded_by_command(lab: Lab, once: Once) -> Ended:
+    """A lab's reference, graded by the command that students use."""
 
     def fill(folder: Path) -> None:
-        argv = ("grade", "lab-01", SOLUTIONS / "lab-01-serving", "--runtime", "local", "--out", folder / "out")
+        argv = ("grade", lab.short, SOLUTIONS / lab.id, "--runtime", "local", "--out", folder / "out")
         ended = run(*argv, out=folder / "out")
         (folder / "ended.json").write_text(json.dumps([ended.exit_code, ended.stdout, ended.stderr]))
 
-    folder = once("reference", fill)
+    folder = once(f"reference-{lab.short}", fill)
     return Ended(*json.loads((folder / "ended.json").read_text()), folder / "out")
 
 
 @pytest.fixture(scope="session")
+def reference_run(lab: Lab, once: Once) -> Ended:
+    return graded_by_command(lab, once)
+
+
+@pytest.fixture(scope="session")
 def reference_verdicts(reference_run: Ended) -> dict[str, Verdict]:
-    tests = reference_run.results["tests"]
-    return {test["extra_data"]["check"]: Verdict(test["extra_data"]["verdict"]) for test in tests}
+    return reference_run.verdicts
