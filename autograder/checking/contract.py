@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -20,14 +21,17 @@ import requests
 
 from autograder.errors import GraderError
 
-FITTING, UNFITTING = 10, 25  # requests for each operation
+FITTING, UNFITTING = 8, 20  # requests for each operation
 SHRINKING = 10  # seconds for the search for a simpler request that goes wrong in the same way
-SECONDS = 120.0
+PROCESSOR = 60  # seconds of it; reading a document of some size takes five
+WAITING = 150.0  # seconds for all answers together
+SECONDS = 400.0  # a machine with little time for us; the two above end what is hostile
 ANSWER_SECONDS = 20.0
 LARGEST_ANSWER = 16 << 20
 MEMORY = 2 << 30
 LARGEST_DOCUMENT = 1 << 20
 LOADED = b"loaded\n"  # the first line of the process: from here on, what goes wrong is the document's
+ENDLESS = f"Making requests from the document, and comparing answers with it, took {PROCESSOR} seconds of computing."
 TOO_MUCH = "The document is so nested, or so large, that no request could be made from it."
 
 
@@ -83,23 +87,26 @@ def explore(document: bytes, url: str, headers: Mapping[str, str], seed: int, kn
         known: requests that come before those, as they are.
 
     Raises:
-        GraderError: the process could not even begin.
+        GraderError: the process could not even begin, or the machine let it do too little.
     """
     if len(document) > LARGEST_DOCUMENT:
         return Explored("", f"The document has {len(document):,} bytes; nobody would read it.")
     job = {"document": document.decode("utf-8", "replace"), "url": url, "headers": dict(headers), "seed": seed}
+    job["processor"] = PROCESSOR
     job["known"] = [asdict(one) | {"body": one.body.decode("latin-1")} for one in known]
     argv = [sys.executable, "-P", "-m", "autograder.checking.contract"]
     try:
         ended = subprocess.run(argv, input=json.dumps(job).encode(), capture_output=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return Explored("", f"The requests that the document describes did not come to an end in {SECONDS:g} seconds.")
+    except subprocess.TimeoutExpired as error:
+        raise GraderError(
+            f"schemathesis did not come to its end in {SECONDS:g} seconds: is the machine busy?"
+        ) from error
     if not ended.stdout.startswith(LOADED):
         raise GraderError(f"schemathesis failed: {ended.stderr[-1500:].decode('utf-8', 'replace')}")
     try:
         return Explored(**json.loads(ended.stdout.splitlines()[-1]))
     except (ValueError, TypeError):
-        return Explored("", TOO_MUCH)
+        return Explored("", ENDLESS if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL) else TOO_MUCH)
 
 
 def main() -> int:
@@ -110,6 +117,8 @@ def main() -> int:
     sys.stdout.buffer.write(LOADED)
     sys.stdout.buffer.flush()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (job["processor"], job["processor"] + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     summary: list[str] = []
     try:
         found = _explore(job, summary)
@@ -173,6 +182,8 @@ def _outside(document: Any) -> str:
 class _Session(requests.Session):
     """Answers with a size and an end; no other server is asked, whatever an answer says."""
 
+    waited = 0.0  # seconds, all sessions together
+
     def __init__(self) -> None:
         super().__init__()
         self.trust_env = False
@@ -181,15 +192,20 @@ class _Session(requests.Session):
         return None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        deadline = time.monotonic() + ANSWER_SECONDS
-        response = super().send(request, **options | {"stream": True, "timeout": ANSWER_SECONDS})
-        content = bytearray()
-        for piece in response.iter_content(1 << 16):
-            content += piece
-            if len(content) > LARGEST_ANSWER:
-                raise requests.ConnectionError(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
-            if time.monotonic() > deadline:
-                raise requests.Timeout(f"the answer did not end within {ANSWER_SECONDS:g} seconds")
+        began = time.monotonic()
+        try:
+            response = super().send(request, **options | {"stream": True, "timeout": ANSWER_SECONDS})
+            content = bytearray()
+            for piece in response.iter_content(1 << 16):
+                content += piece
+                if len(content) > LARGEST_ANSWER:
+                    raise requests.ConnectionError(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
+                if time.monotonic() > began + ANSWER_SECONDS:
+                    raise requests.Timeout
+        finally:
+            _Session.waited += time.monotonic() - began
+        if _Session.waited > WAITING:
+            raise requests.Timeout
         response._content = bytes(content)
         self.cookies.clear()
         return response
@@ -270,6 +286,8 @@ def _problem(case: Any, response: Any, checks: list[Any]) -> str:
 
 def _no_answer(error: requests.RequestException) -> str:
     match error:
+        case requests.Timeout() if _Session.waited > WAITING:
+            return f"All answers together took more than {WAITING:g} seconds."
         case requests.Timeout():
             return f"There was no whole answer within {ANSWER_SECONDS:g} seconds."
         case requests.ConnectionError() if "larger than" in str(error):

@@ -135,14 +135,14 @@ DOCUMENTS: dict[str, dict[str, Any] | bytes] = {
 
 @pytest.mark.parametrize("told", DOCUMENTS.values(), ids=DOCUMENTS)
 def test_no_document_is_an_error_of_ours(told: dict[str, Any] | bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "SECONDS", 60)
+    monkeypatch.setattr(contract, "PROCESSOR", 20)
     explored = found(answers(), told)
     assert "root:" not in explored.problem + explored.summary
     assert explored.problem or explored.summary or told == DOCUMENTS["no paths"]
 
 
 def test_a_document_that_takes_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "SECONDS", 8)
+    monkeypatch.setattr(contract, "PROCESSOR", 6)
     explored = found(answers(body=json.dumps({"n": "a" * 40}).encode()), document(answer={
         "type": "object", "properties": {"n": {"type": "string", "pattern": "^(a+)+(?=b)$"}}
     }))  # fmt: skip
@@ -177,7 +177,5 @@ def hangs_up(handler: BaseHTTPRequestHandler) -> None:
 
 
 @pytest.mark.parametrize("reply", [endless, drips, many_headers, hangs_up])
-def test_an_answer_without_an_end_is_a_problem(reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "SECONDS", 90)
-    explored = found(reply)
-    assert "answer" in explored.problem or "did not come to an end" in explored.problem
+def test_an_answer_without_an_end_is_a_problem(reply: Reply) -> None:
+    assert "answer" in found(reply).problem

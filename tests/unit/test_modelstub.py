@@ -108,7 +108,7 @@ def test_nonsense_is_200_and_no_prediction(stub: ModelStub) -> None:
 def test_held_calls_overlap_until_they_are_released(stub: ModelStub, ask_it: Callable[[ModelStub], object]) -> None:
     with stub.behaving("hold"), ThreadPoolExecutor(5) as executor:
         waiting = [executor.submit(ask_it, stub) for _ in range(5)]
-        assert stub.wait_in_flight(5, 20) == 5
+        assert stub.wait_in_flight(5) == 5
         assert not any(future.done() for future in waiting)
         stub.release()
         for future in waiting:
@@ -120,7 +120,7 @@ def test_the_end_of_a_behaviour_releases_what_it_holds(stub: ModelStub) -> None:
     with ThreadPoolExecutor(1) as executor:
         with stub.behaving("hold"):
             waiting = executor.submit(rest, stub)
-            stub.wait_in_flight(1, 20)
+            stub.wait_in_flight(1)
         assert waiting.result().status == 200
 
 
@@ -163,7 +163,7 @@ def test_chunked_bodies_are_read(stub: ModelStub) -> None:
 def test_down_refuses_breaks_what_is_open_and_comes_back_at_the_same_place(stub: ModelStub) -> None:
     with stub.behaving("hold"), ThreadPoolExecutor(1) as executor:
         waiting = executor.submit(rest, stub)
-        stub.wait_in_flight(1, 20)
+        stub.wait_in_flight(1)
         stub.down()
         waiting.result()  # it ended, however
     assert "no connection" in rest(stub).problem

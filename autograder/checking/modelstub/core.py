@@ -105,10 +105,19 @@ class Core:
             self.calls, self.connections = [], set()
             self._peak = self._in_flight
 
-    def wait_in_flight(self, count: int, seconds: float) -> int:
-        """Waits until ``count`` calls are being held at the same time; gives the most that there were."""
+    def wait_in_flight(self, count: int, quiet: float = 15.0) -> int:
+        """Waits until ``count`` calls are being held at the same time; gives the most that there were.
+
+        Args:
+            count: how many to wait for.
+            quiet: seconds in which not one more comes, after which nobody waits on.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._in_flight >= count, seconds)
+            came = time.monotonic()
+            while self._in_flight < count and (left := came + quiet - time.monotonic()) > 0:
+                before = self._peak
+                self._changed.wait(left)
+                came = time.monotonic() if self._peak > before else came
             return self._peak
 
     # -- what its two servers ask --------------------------------------------------------------------------------------

@@ -69,8 +69,8 @@ def slow_requests_overlap(wired: Wired, seed: int, evidence: EvidenceBox) -> Non
     rows = different(SLOW, seed, "slow")
     with wired.stub.behaving("hold"), ThreadPoolExecutor(SLOW) as executor:
         waiting = [executor.submit(wired.api.predict, [row.tolist()]) for row in rows]
-        peak = wired.stub.wait_in_flight(SLOW, 15)
-        alive = wired.api.ask("/health/live", seconds=15)
+        peak = wired.stub.wait_in_flight(SLOW)
+        alive = wired.api.ask("/health/live", seconds=30)
         wired.stub.release()
         answers = [future.result() for future in waiting]
     evidence.text("What the model server saw", f"{peak} requests at the same time, at most")
@@ -94,7 +94,7 @@ def a_slow_model_server_is_a_504(hurried: Wired, pixels: Array, evidence: Eviden
     for kind, what in (("hold", "that says nothing"), ("drip", "that sends a byte now and then")):
         with hurried.stub.behaving(kind):  # type: ignore[arg-type]
             # It says nothing more until we have an answer: whoever waits for it waits in vain.
-            answer = hurried.api.predict(pixels.tolist(), seconds=15)
+            answer = hurried.api.predict(pixels.tolist(), seconds=30)
         show(evidence, f"A model server {what}, with MODEL_TIMEOUT=1", answer)
         if answer.status != 504:
             fail(f"With a model server {what}, POST /predict gave: {short(answer)}", "504, when MODEL_TIMEOUT is over.")
@@ -153,7 +153,7 @@ def what_will_not_pass_is_not_tried_again(wired: Wired, hurried: Wired, pixels: 
     """An error that won't pass, and an answer that is late, are not tried again."""
     for instance, kind, what in ((wired, "invalid", "400"), (wired, "broken", "500"), (hurried, "hold", "too late")):
         with instance.stub.behaving(kind):  # type: ignore[arg-type]
-            answer = instance.api.predict(pixels.tolist(), seconds=20)
+            answer = instance.api.predict(pixels.tolist(), seconds=30)
             calls = len(instance.stub.calls)
         show(evidence, f"A model server that answers {what}; it was called {calls} times", answer)
         if calls > 1:
@@ -181,12 +181,14 @@ def retries_wait_for_a_random_time(wired: Wired, seed: int, evidence: EvidenceBo
     evidence.text(f"Seconds before the first retry of {len(waits)} requests, with RETRY_BACKOFF={BACKOFF:g}", shown)
     if len(waits) < WAITS:
         fail(f"Of {WAITS} requests, {len(waits)} were tried again.", "All: the model server said 503.")
-    # A machine under load may delay a few: the three smallest and largest don't count.
+    # However busy the machine is: who waits for a fixed time never comes back sooner. It may delay a few, so that of
+    # those who wait for no time at all the three slowest, and quickest, don't count.
     spread = waits[-4] - waits[3]
-    if spread < 0.16 * BACKOFF:
+    if waits[0] > 0.75 * BACKOFF or spread < 0.16 * BACKOFF:
         fail(
-            f"The waits before the first retry lie within {spread:.3f} seconds of each other: {shown[:200]}.",
-            f"Spread over the {BACKOFF:g} seconds of RETRY_BACKOFF.",
+            f"The shortest of {WAITS} waits before the first retry was {waits[0]:.3f} seconds, and most of them lie "
+            f"within {spread:.3f} seconds of each other: {shown[:200]}.",
+            f"Random times between 0 and the {BACKOFF:g} seconds of RETRY_BACKOFF.",
         )
 
 
