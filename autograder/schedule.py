@@ -114,8 +114,7 @@ def _next(waiting: list[Task], names: set[str], done: set[str], busy: set[str]) 
     """The first task that could start now. One that is passed over keeps its place before those that share its use."""
     claimed = set(busy)
     for task in waiting:
-        if not task.uses & claimed:
-            if task.needs & names <= done:
-                return task
-            claimed |= task.uses
+        if not task.uses & claimed and task.needs & names <= done:
+            return task
+        claimed |= task.uses
     return None

@@ -83,6 +83,19 @@ def test_nobody_comes_before_what_it_needs() -> None:
     assert len(in_order(both)) == 2
 
 
+def test_one_that_waits_for_one_of_its_uses_keeps_its_place_for_the_other() -> None:
+    order: list[str] = []
+    asked = threading.Event()
+    tasks = [
+        task("busy", lambda: asked.wait(10) and order.append("busy"), uses="a"),  # type: ignore[func-returns-value]
+        task("both", lambda: order.append("both"), uses="a b"),
+        task("last", lambda: order.append("last"), uses="b"),
+        task("free", asked.set),
+    ]
+    run_all(tasks, side_by_side=3)
+    assert order == ["busy", "both", "last"]
+
+
 def test_what_is_not_there_is_not_waited_for() -> None:
     done: list[str] = []
     run_all([task("visible", lambda: done.append("visible"), needs="hidden")], side_by_side=1)

@@ -181,10 +181,11 @@ def retries_wait_for_a_random_time(wired: Wired, seed: int, evidence: EvidenceBo
     evidence.text(f"Seconds before the first retry of {len(waits)} requests, with RETRY_BACKOFF={BACKOFF:g}", shown)
     if len(waits) < WAITS:
         fail(f"Of {WAITS} requests, {len(waits)} were tried again.", "All: the model server said 503.")
-    # However busy the machine is: who waits for a fixed time never comes back sooner. It may delay a few, so that of
-    # those who wait for no time at all the three slowest, and quickest, don't count.
+    # However busy the machine is, nobody comes back before his time: waits that are all as long as the longest allowed
+    # are fixed, unless the machine delays them all, which it never does evenly. Neither do the three smallest and
+    # largest count where the question is whether they differ at all.
     spread = waits[-4] - waits[3]
-    if waits[0] > 0.75 * BACKOFF or spread < 0.16 * BACKOFF:
+    if spread < 0.16 * BACKOFF or (waits[0] >= BACKOFF and spread < BACKOFF):
         fail(
             f"The shortest of {WAITS} waits before the first retry was {waits[0]:.3f} seconds, and most of them lie "
             f"within {spread:.3f} seconds of each other: {shown[:200]}.",
