@@ -45,7 +45,7 @@ def test_a_dockerfile_means_the_same_everywhere(pod: Pod, place: Place, recipe: 
     assert built.healthcheck == recipe.health
     assert {name: built.env.get(name) for name in recipe.env} == recipe.env
     assert built.found == ((KEY,) if recipe.leaks else ())
-    assert "Step 1/" in built.log
+    assert "FROM" in built.log
     assert seen(pod, built, *recipe.holds, *recipe.lacks) == [True] * len(recipe.holds) + [False] * len(recipe.lacks)
 
 
