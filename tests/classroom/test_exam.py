@@ -93,7 +93,7 @@ class Equal(int):
     __hash__ = int.__hash__
 
 
-@pytest.mark.parametrize("value", [Equal(3), [Equal(3)], {"a": Equal(1)}, object(), print, int], ids=str)
+@pytest.mark.parametrize("value", [Equal(3), [Equal(3)], {"a": Equal(1)}, object(), print, int], ids=lambda value: type(value).__name__)
 def test_what_is_not_plain_does_not_cross(value: object) -> None:
     with pytest.raises(plain.NotPlain):
         plain.dumps(value)
