@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import requests
+import urllib3
 
 from autograder.errors import GraderError
 
@@ -179,6 +180,10 @@ def _outside(document: Any) -> str:
     return ""
 
 
+class _NoAnswer(BaseException):
+    """Ends the search at once: hypothesis would look for a simpler request, and wait as long for each."""
+
+
 class _Session(requests.Session):
     """Answers with a size and an end; no other server is asked, whatever an answer says."""
 
@@ -192,23 +197,31 @@ class _Session(requests.Session):
         return None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        if _Session.waited > WAITING:
+            raise requests.Timeout
         began = time.monotonic()
         try:
             response = super().send(request, **options | {"stream": True, "timeout": ANSWER_SECONDS})
-            content = bytearray()
-            for piece in response.iter_content(1 << 16):
+            with response:
+                response._content = self._whole(response, began + ANSWER_SECONDS)
+        finally:
+            _Session.waited += time.monotonic() - began
+        self.cookies.clear()
+        return response
+
+    def _whole(self, response: requests.Response, deadline: float) -> bytes:
+        """The content, piece by piece as it comes: a byte now and then must not be waited for without end."""
+        content = bytearray()
+        try:
+            while piece := response.raw.read1(1 << 16, decode_content=True):
                 content += piece
                 if len(content) > LARGEST_ANSWER:
                     raise requests.ConnectionError(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
-                if time.monotonic() > began + ANSWER_SECONDS:
+                if time.monotonic() > deadline:
                     raise requests.Timeout
-        finally:
-            _Session.waited += time.monotonic() - began
-        if _Session.waited > WAITING:
-            raise requests.Timeout
-        response._content = bytes(content)
-        self.cookies.clear()
-        return response
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.ConnectionError(str(error)) from error
+        return bytes(content)
 
 
 def _try_known(operation: Any, known: list[Known], job: dict[str, Any], checks: list[Any]) -> Explored | None:
@@ -243,7 +256,7 @@ def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Ex
             response = case.call(base_url=job["url"], session=session, headers=job["headers"])
         except requests.RequestException as error:
             last[:] = [Explored("", _no_answer(error), case.as_curl_command(headers=job["headers"]))]
-            raise AssertionError from error
+            raise _NoAnswer from error
         statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
         if problem := _problem(case, response, checks):
             curl = case.as_curl_command(headers=job["headers"])
@@ -263,7 +276,7 @@ def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Ex
             )
             given: Any = hypothesis.given(strategy)
             hypothesis.seed(job["seed"])(options(given(attempt)))()
-        except AssertionError:
+        except (AssertionError, _NoAnswer):
             found = last[-1]
             return Explored("a problem", found.problem, found.curl, found.answer)
         except hypothesis.errors.Unsatisfiable:
@@ -279,8 +292,11 @@ def _problem(case: Any, response: Any, checks: list[Any]) -> str:
     try:
         case.validate_response(response, checks=checks)
     except FailureGroup as group:
-        failure = group.exceptions[0]
-        return f"{getattr(failure, 'title', type(failure).__name__)}: {getattr(failure, 'message', failure)}"[:1200]
+        told = [
+            f"{getattr(failure, 'title', type(failure).__name__)}: {getattr(failure, 'message', failure)}"
+            for failure in group.exceptions
+        ]
+        return min(told)[:1200]  # of several always the same one
     return ""
 
 

@@ -31,7 +31,7 @@ def hostile(lab: Lab, once: Once, name: str, *edits: Edit) -> Graded:
     def fill(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("GRADER_SECRET", SECRET)
-            submission = edited(folder / "hostile", *edits)
+            submission = edited(folder / "hostile", *edits, of=lab.id)
             patch.chdir(submission)
             found = graded(lab, submission, sandbox=False)
         (folder / "report.json").write_text(found.report.model_dump_json())
