@@ -123,28 +123,6 @@ def room(tmp_path: Path, assignment: Assignment, walled: None) -> Room:
     return Room(tmp_path / "course", assignment)
 
 
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
-    """Fills a folder once in a run of the tests, however many processes that run has."""
-    import fcntl
-
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-
-    def get(name: str, fill: Callable[[Path], None]) -> Path:
-        folder = base / f"once-{name}"
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / "filled").exists():
-                folder.mkdir()
-                fill(folder)
-                (folder / "filled").touch()
-        return folder
-
-    return get
-
-
 @pytest.fixture(scope="module")
 def graded_class(
     once: Callable[[str, Callable[[Path], None]], Path], assignment: Assignment, walled: None, temporary: Path

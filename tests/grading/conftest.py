@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -149,26 +147,6 @@ def run(*argv: str | Path, out: Path, before: tuple[str, ...] = (), **options: A
 
 
 Once = Callable[[str, Callable[[Path], None]], Path]
-
-
-@pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """Fills a folder once in a run of the tests, however many processes that run has."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-
-    def get(name: str, fill: Callable[[Path], None]) -> Path:
-        folder = base / f"once-{name}"
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / "filled").exists():
-                folder.mkdir()
-                fill(folder)
-                (folder / "filled").touch()
-        return folder
-
-    return get
 
 
 def graded_by_command(lab: Lab, once: Once) -> Ended:
