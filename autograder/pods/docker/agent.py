@@ -182,8 +182,8 @@ class Agent:
         """Ends every process that belongs to no job."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            self.bury()
             table = processes()
+            self.bury()  # after the look, which passes over the dead: none of them stays
             kept = set(self.jobs)
             for pid in self.jobs:
                 kept |= below(pid, table)
