@@ -38,8 +38,8 @@ class Check:
         hint: the next step for a student whose work fails it.
         needs: the names of the checks that must pass first.
         visible: whether students get it with the lab.
-        last: it leaves the services in a state that no other check should meet, so it runs after them; those that wait
-            for something slow come later still, and get the services in order again.
+        last: it runs after those that it shares services with: it leaves them in a state that these should not meet,
+            or can do with whatever state they leave. Those that wait for something slow come later still.
     """
 
     name: str

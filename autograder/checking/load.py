@@ -1,4 +1,4 @@
-"""A load generator: sends requests without a pause, and knows what every single one of them got.
+"""A load generator: keeps requests coming, and knows what every single one of them got.
 
 It runs in a thread of its own, keeps its connections alive, and is bounded in count and in time. Where a model
 server is under it, the answer itself tells which version gave it.
@@ -33,6 +33,7 @@ class Load:
         recognise: tells from a status and a body what the answer was, and whether that is a failure.
         connections: how many clients send at the same time.
         headers: what each request has beside its content type.
+        pause: seconds from a client's answer to its next request; the machine has other things to do as well.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Load:
         *,
         connections: int = 2,
         headers: Mapping[str, str] | None = None,
+        pause: float = 0.0,
     ) -> None:
-        self._url, self._body, self._recognise, self._connections = url, body, recognise, connections
+        self._url, self._body, self._recognise = url, body, recognise
+        self._connections, self._pause = connections, pause
         self._headers = {"Content-Type": "application/json", **(headers or {})}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
@@ -114,6 +117,8 @@ class Load:
             end = time.monotonic()
             seen = LoadPoint(at=begin - self._began, seconds=end - begin, answer=answer[:200], failed=failed)
             self.points.append(seen)
+            if self._pause:
+                await asyncio.sleep(self._pause)
 
 
 async def _whole(content: aiohttp.StreamReader, most: int = 1 << 20) -> bytes:

@@ -15,10 +15,17 @@ from autograder.waiting import fail
 
 @dataclass
 class Programs:
-    """Runs the student's programs in the pod."""
+    """Runs the student's programs in the pod.
+
+    Attributes:
+        pod: where.
+        intake: the submission that they are of.
+        nice: how far one that is run to its end, without limits of its own, stands back for the others.
+    """
 
     pod: Pod
     intake: Intake
+    nice: int = 0
 
     def require(self, name: str) -> None:
         """Fails the check when a file was not handed in."""
@@ -36,7 +43,8 @@ class Programs:
     ) -> Finished:
         """Runs a Python program of the submission to its end; ``env`` comes beside the pod's own environment."""
         self.require(argv[0])
-        return self.pod.run(Program(("python", *argv), stdin=stdin, limits=limits or Limits(), env=env or {}))
+        limits = limits or Limits(nice=self.nice)
+        return self.pod.run(Program(("python", *argv), stdin=stdin, limits=limits, env=env or {}))
 
     def start(self, *argv: str, limits: Limits) -> Running:
         """Starts a Python program of the submission; comes back at once."""

@@ -117,6 +117,7 @@ def _spec(argv: Sequence[str], *, namespaces: Sequence[str] = (), loopback: bool
         "drop": False,
         "own_command": False,
         "limits": {},
+        "nice": 0,
     }
 
 
@@ -233,6 +234,7 @@ class LocalPod(Pod):
             "drop": True,
             "own_command": program.built is not None,
             "limits": program.limits.rlimits(),
+            "nice": program.limits.nice,
         }
         if self.walls.user is None:
             spec["limits"]["nproc"] += _threads_of(os.getuid())  # the limit is for the program's own

@@ -38,6 +38,7 @@ class Limits:
         file_size: bytes of the largest file that it may write.
         open_files: descriptors for each process.
         output: bytes that it may print before it is stopped.
+        nice: how far it stands back where programs wait for a processor: 0 to 19.
     """
 
     seconds: float | None = 30.0
@@ -47,6 +48,7 @@ class Limits:
     file_size: int = 256 * MiB
     open_files: int = 4096
     output: int = 8 * MiB
+    nice: int = 0
 
     def rlimits(self) -> dict[str, int]:
         """The limits that the kernel keeps for each process, by the names of ``RLIMIT_*``."""

@@ -69,6 +69,7 @@ class Spec(TypedDict):
     drop: bool  # give up every privilege before the program starts
     own_command: bool  # what can't be executed ends with 127 or 126, as in a shell; otherwise the starter is told
     limits: dict[str, int]  # names of resource.RLIMIT_* without the prefix, in lower case
+    nice: int  # added to the niceness
 
 
 def first_to_go() -> None:
@@ -78,6 +79,14 @@ def first_to_go() -> None:
             stream.write("900")
     except OSError:
         return  # it was higher already, or there is none
+
+
+def stand_back(nice: int) -> None:
+    """Waits longer than others for a processor: among this session's programs, and with all of them among sessions."""
+    if nice:
+        os.nice(nice)
+        with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as stream:
+            stream.write(str(nice))
 
 
 def call(name: str, *args: Any) -> None:
@@ -147,6 +156,7 @@ def become(spec: Spec) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.chdir(spec["cwd"])
+        stand_back(spec["nice"])
         for name, value in spec["limits"].items():
             kind = getattr(resource, f"RLIMIT_{name.upper()}", None)
             if kind is None:

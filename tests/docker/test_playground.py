@@ -33,7 +33,8 @@ URL = "http://127.0.0.1:8501/v1/models/digits"
 
 
 def make(*words: str) -> tuple[int, str]:
-    done = subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    argv = ["make", "--no-print-directory", *words]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

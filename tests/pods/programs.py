@@ -24,9 +24,9 @@ def shell(script: str, **limits: Any) -> Program:
     return Program(("bash", "-c", script), limits=Limits(**limits))
 
 
-def printed(pod: Pod, code: str, *argv: str) -> str:
+def printed(pod: Pod, code: str, *argv: str, **limits: Any) -> str:
     """What a Python program prints; it has to end well."""
-    finished = pod.run(python(code, *argv))
+    finished = pod.run(python(code, *argv, **limits))
     assert finished.ok, finished.tail()
     return finished.stdout.decode().strip()
 

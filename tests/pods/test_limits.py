@@ -46,6 +46,11 @@ def test_time_in_which_the_machine_is_too_busy_does_not_count(pod: Pod) -> None:
     assert 3 < finished.seconds < 60
 
 
+def test_a_program_stands_back_as_far_as_it_is_told(pod: Pod) -> None:
+    assert printed(pod, "import os; print(os.nice(0))") == "0"
+    assert printed(pod, "import os; print(os.nice(0))", nice=5) == "5"
+
+
 def test_what_ignores_every_signal_and_leaves_its_session_is_ended_all_the_same(pod: Pod) -> None:
     mark = new_mark()
     running = pod.start(python(STUBBORN, mark))

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.load import Load
 from autograder.checking.shelf import Array, Model, Shelf
-from autograder.checks.lab_01_serving.beginning import OURS, CourseServer
+from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, StudentServer
 from autograder.checks.lab_01_serving.fixtures import TOLERANCE, ServedExport
 from autograder.checks.lab_01_serving.materials import MODEL, Digits
 from autograder.checks.lab_01_serving.visible import (
+    export_is_a_saved_model,
     far,
     predictions,
     serve_sh_serves,
@@ -87,10 +88,11 @@ def model_scales_by_itself(
     skill=2,
     points=5,
     needs=[serve_sh_serves, signature_takes_raw_pixels],
+    last=True,
     hint="Train on the file given by --data, and on all of it: in this run its digits are numbered in another way.",
 )
 def server_reads_held_out_digits(
-    server: ModelServer,
+    student: StudentServer,
     course: CourseServer,
     shelves: dict[str, Shelf],
     export: Path,
@@ -103,6 +105,7 @@ def server_reads_held_out_digits(
     version = shelf.take_number()
     shutil.copytree(export, shelf.staging(version))
     shelf.reveal(version)
+    server = student.idle()
     server.wait_available(MODEL, version, seconds=60)
     answers = []
     for images in np.array_split(digits.test_images, 20):  # no larger than any server's smallest batch
@@ -218,15 +221,14 @@ def requests_share_batches(
     "warm-up",
     skill=12,
     points=6,
-    needs=[serve_sh_serves, signature_takes_raw_pixels],
-    last=True,
+    needs=[serve_sh_serves, export_is_a_saved_model],
     hint="A TFRecord file of PredictionLog messages at assets.extra/tf_serving_warmup_requests, inside the version.",
 )
 def warm_up_is_replayed(
-    spoilt_server: ModelServer,
+    student: StudentServer,
     shelves: dict[str, Shelf],
     export: Path,
-    served_export: ServedExport,
+    load_export: Callable[[], ServedExport],
     seed: int,
     evidence: EvidenceBox,
 ) -> None:
@@ -234,9 +236,9 @@ def warm_up_is_replayed(
     requests = export / "assets.extra/tf_serving_warmup_requests"
     if not requests.is_file() or not requests.stat().st_size:
         fail("The export has no assets.extra/tf_serving_warmup_requests.", "Requests to replay.")
-    # Your requests are written for your model, which loads with them. A model of another shape can't answer them:
-    # a server that replays them refuses it, one that does not replay them serves it.
-    shelf, server = shelves[MODEL], spoilt_server
+    # Your requests are written for your model. A model of another shape can't answer them: a server that replays them
+    # refuses it, one that does not replay them serves it.
+    shelf, server = shelves[MODEL], student.idle()
     version = shelf.take_number()
     misfit = random_dense(np.random.default_rng(seed), 7, 3, ("something_else", "scores"))
     misfit.save(shelf.staging(version))
@@ -271,3 +273,4 @@ def warm_up_is_replayed(
             "Each version answers its warm-up requests before it is available.",
             "Is it a TFRecord file with at least one PredictionLog? Does serve.sh leave --enable_model_warmup on?",
         )
+    load_export()  # your own model can answer them

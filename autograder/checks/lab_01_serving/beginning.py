@@ -6,6 +6,7 @@ The student's server begins with models of ours, so nothing has to wait for the 
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from autograder.services.tfserving import ModelServer, start_model_server, start
 from autograder.submission import Intake
 
 OURS = "model"  # on the course's own server
+NICE = 10  # of the student's short programs: the training is what everything waits for in the end
 
 
 class StudentServer:
@@ -28,7 +30,7 @@ class StudentServer:
 
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
-        self._spoilt = False
+        self._turn = threading.Lock()
         self.server: ModelServer | None = None
 
     def start(self) -> None:
@@ -43,23 +45,20 @@ class StudentServer:
         wait_started(self.server, MODEL)
         return self.server
 
-    def ready(self, *, spoil: bool = False) -> ModelServer:
-        """A server that answers and that no check has spoilt: the same one while that is possible.
-
-        Args:
-            spoil: the caller will leave it with a version that it tries to load again and again.
-        """
-        if self.server is not None and (self._spoilt or not self.server.running.alive):
-            self.renew()
-        self._spoilt = spoil
+    def ready(self) -> ModelServer:
+        """The server, answering; started again if it has ended."""
+        with self._turn:
+            if self.server is not None and not self.server.running.alive:
+                self.start()
         return self.first()
 
-    def renew(self) -> None:
-        """Ends it and starts it again; comes back at once."""
-        assert self.server is not None
-        self.server.running.kill()
-        self.start()
-        self._spoilt = False
+    def idle(self) -> ModelServer:
+        """The same, and it takes up new versions: one that tries to load an old one again and again is started anew."""
+        server = self.ready()
+        states = [state for name in (MODEL, SECOND) for state, _ in server.states(name).values()]
+        if "START" in states or "LOADING" in states:
+            server.running.kill()
+        return self.ready()
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class Started:
 
 def begin(pod: Pod, intake: Intake, seed: int) -> Started:
     """Sets the training and both servers going; nobody waits here. The training first: it takes longest."""
-    programs = Programs(pod, intake)
+    programs = Programs(pod, intake, NICE)
     digits = shuffled_digits(seed)
     training = _train(programs, digits, seed)
     shelves = _shelves(pod, seed)
@@ -156,6 +155,7 @@ def _shelves(pod: Pod, seed: int) -> dict[str, Shelf]:
         pod.grant(f"/models/{name}")
         found[name] = Shelf(pod, f"/models/{name}", rng, int(rng.integers(2, 40)))
         found[name].put()
+    found[MODEL].put()  # labels need two; whatever the other model's versions do, these have been loaded
     return found
 
 

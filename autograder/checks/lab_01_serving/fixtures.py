@@ -17,8 +17,8 @@ import pytest
 
 from autograder.checking.programs import Programs
 from autograder.checking.shelf import Array, Shelf, generator
-from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, Started
-from autograder.checks.lab_01_serving.materials import Digits
+from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, Started, StudentServer
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND, Digits
 from autograder.pods import Finished, Pod
 from autograder.schedule import Later
 from autograder.services.http import ask
@@ -28,8 +28,13 @@ from autograder.waiting import fail, polling
 
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW = frozenset({"trained", "export", "served_export"})
-# Fixtures that a check has for itself, and what they have in common: it changes what others would see.
-EXCLUSIVE = {"server": "the student's server", "spoilt_server": "the student's server"}
+# What a check with such a fixture has for itself, since it changes what others would see: one model of the student's
+# server, while another check may have the other one, or the whole of it.
+EXCLUSIVE = {
+    "server": frozenset({MODEL}),
+    "second_server": frozenset({SECOND}),
+    "student": frozenset({MODEL, SECOND}),
+}
 
 TOLERANCE = 1e-5
 
@@ -71,14 +76,20 @@ def models_config(pod: Pod) -> Later[bytes]:
 
 @pytest.fixture
 def server(started: Started) -> Later[ModelServer]:
-    """The student's server, answering."""
+    """The student's server, answering, for a check about its first model."""
     return Later(started.student.ready)
 
 
 @pytest.fixture
-def spoilt_server(started: Started) -> Later[ModelServer]:
-    """The same for a check after which it has to be started again."""
-    return Later(lambda: started.student.ready(spoil=True))
+def second_server(started: Started) -> Later[ModelServer]:
+    """The same for a check about its second model."""
+    return Later(started.student.ready)
+
+
+@pytest.fixture
+def student(started: Started) -> StudentServer:
+    """The whole of it, for a check that may start it anew."""
+    return started.student
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +158,7 @@ class ServedExport:
 
 @pytest.fixture(scope="session")
 def served_export(course: Later[CourseServer], export: Later[Path]) -> Later[ServedExport]:
-    """Publishes the student's export on the course's server. Fails the check when it can't be served."""
+    """The student's export, published on the course's server. Fails the check when it can't be served."""
 
     def publish() -> ServedExport:
         files, server, shelf = export.get(), course.get().server, course.get().shelf
@@ -172,3 +183,9 @@ def served_export(course: Later[CourseServer], export: Later[Path]) -> Later[Ser
         return ServedExport(version, signatures["serving_default"])
 
     return Later(publish)
+
+
+@pytest.fixture(scope="session")
+def load_export(served_export: Later[ServedExport]) -> Callable[[], ServedExport]:
+    """The same for a check that has something to do before."""
+    return served_export.get

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from itertools import groupby
 
 from autograder.checking import EvidenceBox, check, fail
@@ -13,8 +14,7 @@ from autograder.checking.load import Load
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, Shelf
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
-from autograder.checks.lab_01_serving.beginning import Started
-from autograder.checks.lab_01_serving.materials import MODEL
+from autograder.checks.lab_01_serving.materials import MODEL, SECOND
 from autograder.checks.lab_01_serving.visible import (
     Publishing,
     publish_adds_the_next_version,
@@ -28,10 +28,16 @@ from autograder.waiting import polling
 
 SOME = 40  # answers that are enough to know that a load is under way
 CLIENTS = 4  # that ask at the same time, so that some of them are always on their way
+PAUSE = 0.004  # seconds between two requests of a client: hundreds of requests a second, and time for the training
 
 
 def body_of(row: Array) -> bytes:
     return json.dumps({"instances": row.tolist()}).encode()
+
+
+def loaded(url: str, row: Array, recognise: Callable[[int, bytes], tuple[str, bool]]) -> Load:
+    """Some clients that ask about a row, all the time."""
+    return Load(url, body_of(row), recognise, connections=CLIENTS, pause=PAUSE)
 
 
 def no_failures(load: Load, evidence: EvidenceBox, title: str) -> None:
@@ -58,17 +64,17 @@ def runs(answers: list[str]) -> list[str]:
     hint="The server loads a new version by itself, before the old one goes; nothing has to be restarted.",
 )
 def new_version_takes_over(
-    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+    second_server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
 ) -> None:
     """Under load a new version takes over without one failed request, and the old one never answers again."""
-    shelf, row = shelves[MODEL], pixels[:1]
+    shelf, row, server = shelves[SECOND], pixels[:1], second_server
     old = max(shelf.models)
-    server.wait_available(MODEL, old)
+    server.wait_available(SECOND, old)
     new = shelf.take_number()
     model = random_dense(shelf.rng)
     shelf.models[new] = model
     recognise = version_of_answer({old: shelf.models[old], new: shelf.models[new]}, row)
-    with Load(server.path(MODEL, then=":predict"), body_of(row), recognise, connections=CLIENTS) as load:
+    with loaded(server.path(SECOND, then=":predict"), row, recognise) as load:
         load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
         model.save(shelf.staging(new))
         shelf.reveal(new)
@@ -82,7 +88,7 @@ def new_version_takes_over(
             load.wait_for(str(new), times=5 * SOME, expected=f"Version {new} keeps answering.")
         finally:
             evidence.text("What answered", " → ".join(runs(load.answers())[:20]))
-    no_failures(load, evidence, f"Version {new} published under load")
+    no_failures(load, evidence, f"Version {new} of {SECOND} published under load")
     # A request that was on its way when the new version first answered may still get the old one.
     since = min(point.at + point.seconds for point in load.points if point.answer == str(new))
     late = [point for point in load.points if point.answer == str(old) and point.at > since]
@@ -111,8 +117,6 @@ def labels_move_while_serving(
 ) -> None:
     """`publish.py` points `canary` at a version, promotes it to `stable` and rolls back, without a failed request."""
     shelf, row = shelves[MODEL], pixels[:1]
-    if len(shelf.models) < 2:
-        shelf.put()
     first, second = sorted(shelf.models)[-2:]
     for version in (first, second):
         hint = (
@@ -125,9 +129,7 @@ def labels_move_while_serving(
         move(programs, server, evidence, "promote", labels={"stable": first, "canary": first})
         move(programs, server, evidence, "canary", str(second), labels={"stable": first, "canary": second})
         recognise = version_of_answer({first: shelf.models[first], second: shelf.models[second]}, row)
-        with Load(
-            server.path(MODEL, label="stable", then=":predict"), body_of(row), recognise, connections=CLIENTS
-        ) as load:
+        with loaded(server.path(MODEL, label="stable", then=":predict"), row, recognise) as load:
             load.wait_for(str(first), times=SOME, expected=f"stable is version {first}.")
             move(programs, server, evidence, "promote", labels={"stable": second, "canary": second})
             load.wait_for(str(second), times=SOME, expected=f"After promote, stable is version {second}.")
@@ -294,24 +296,22 @@ def incomplete_model_is_refused(pod: Pod, programs: Programs, seed: int, evidenc
     hint="The server keeps the old version by itself when the new one can't be loaded; leave it running.",
 )
 def corrupt_version_harms_nobody(
-    started: Started, spoilt_server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+    second_server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
 ) -> None:
     """A corrupt version that appears under load leaves the old one serving, without one failed request."""
-    shelf, row, server = shelves[MODEL], pixels[:1], spoilt_server
+    shelf, row, server = shelves[SECOND], pixels[:1], second_server
     old = max(shelf.models)
-    if old != shelf.newest:
-        old = shelf.put()
-    server.wait_available(MODEL, old)
+    server.wait_available(SECOND, old)
     corrupt = shelf.take_number()
     recognise = version_of_answer({old: shelf.models[old]}, row)
-    with Load(server.path(MODEL, then=":predict"), body_of(row), recognise, connections=CLIENTS) as load:
+    with loaded(server.path(SECOND, then=":predict"), row, recognise) as load:
         load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
         shelf.staging(corrupt).mkdir()
         (shelf.staging(corrupt) / "saved_model.pb").write_bytes(b"this is not a SavedModel")
         shelf.reveal(corrupt)
         try:
             polling(
-                lambda: True if server.states(MODEL).get(corrupt, ("START", ""))[0] not in ("START", "") else None,
+                lambda: True if server.states(SECOND).get(corrupt, ("START", ""))[0] not in ("START", "") else None,
                 seconds=60,
                 saw="The server took no notice of a new version for a minute.",
                 expected="It tries to load it.",
@@ -320,7 +320,6 @@ def corrupt_version_harms_nobody(
             load.wait_for(str(old), times=5 * SOME, expected=f"Version {old} keeps answering.")
         finally:
             shelf.remove(corrupt)
-            evidence.text("The server's states", repr(server.states(MODEL)))
+            evidence.text("The server's states", repr(server.states(SECOND)))
             evidence.log("The server's log", server.running.log()[-4000:])
-    no_failures(load, evidence, f"The corrupt version {corrupt} under load")
-    started.student.renew()  # while the training goes on, and not when somebody needs it
+    no_failures(load, evidence, f"The corrupt version {corrupt} of {SECOND} under load")

@@ -96,6 +96,7 @@ class DockerPod(Pod):
             "drop": True,
             "own_command": False,
             "limits": program.limits.rlimits(),
+            "nice": program.limits.nice,
         }
         process = Process(program, self._yard.start(spec), self._share)
         with self._lock:
