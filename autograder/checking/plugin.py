@@ -43,7 +43,7 @@ class Checks:
         """
         self.lab, self.visible, self.tell, self.context = lab, visible, tell, context
         self._slow: frozenset[str] = traits.SLOW
-        self._exclusive: dict[str, frozenset[str]] = traits.EXCLUSIVE
+        self._exclusive: dict[str, str] = traits.EXCLUSIVE
         self._verdicts: dict[str, Verdict] = {}
         self._items: dict[str, pytest.Item] = {}
         self.collection_errors: list[str] = []
@@ -96,7 +96,7 @@ class Checks:
             self._run(item.obj, names, box, setup.excinfo)  # type: ignore[attr-defined]
 
         fixtures = getattr(item, "fixturenames", ())
-        uses = frozenset[str]().union(*(self._exclusive[name] for name in fixtures if name in self._exclusive))
+        uses = frozenset(self._exclusive[name] for name in fixtures if name in self._exclusive)
         return Task(_check(item).name, frozenset(_check(item).needs), uses, run)
 
     def _when(self, task: Task) -> tuple[bool, bool, bool, int]:

@@ -18,7 +18,7 @@ import pytest
 from autograder.checking.programs import Programs
 from autograder.checking.shelf import Array, Shelf, generator
 from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, Started, StudentServer
-from autograder.checks.lab_01_serving.materials import MODEL, SECOND, Digits
+from autograder.checks.lab_01_serving.materials import Digits
 from autograder.pods import Finished, Pod
 from autograder.schedule import Later
 from autograder.services.http import ask
@@ -28,13 +28,8 @@ from autograder.waiting import fail, polling
 
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW = frozenset({"trained", "export", "served_export"})
-# What a check with such a fixture has for itself, since it changes what others would see: one model of the student's
-# server, while another check may have the other one, or the whole of it.
-EXCLUSIVE = {
-    "server": frozenset({MODEL}),
-    "second_server": frozenset({SECOND}),
-    "student": frozenset({MODEL, SECOND}),
-}
+# Fixtures that a check has for itself, and what they have in common: it changes what others would see.
+EXCLUSIVE = {"server": "the student's server", "student": "the student's server"}
 
 TOLERANCE = 1e-5
 
@@ -76,19 +71,13 @@ def models_config(pod: Pod) -> Later[bytes]:
 
 @pytest.fixture
 def server(started: Started) -> Later[ModelServer]:
-    """The student's server, answering, for a check about its first model."""
-    return Later(started.student.ready)
-
-
-@pytest.fixture
-def second_server(started: Started) -> Later[ModelServer]:
-    """The same for a check about its second model."""
+    """The student's server, answering."""
     return Later(started.student.ready)
 
 
 @pytest.fixture
 def student(started: Started) -> StudentServer:
-    """The whole of it, for a check that may start it anew."""
+    """The same for a check that may have to start it anew."""
     return started.student
 
 

@@ -14,7 +14,7 @@ from autograder.checking.load import Load
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, Shelf
 from autograder.checks.lab_01_serving.answers import server_gives_the_models_own_answer, version_of_answer
-from autograder.checks.lab_01_serving.materials import MODEL, SECOND
+from autograder.checks.lab_01_serving.materials import MODEL
 from autograder.checks.lab_01_serving.visible import (
     Publishing,
     publish_adds_the_next_version,
@@ -64,17 +64,17 @@ def runs(answers: list[str]) -> list[str]:
     hint="The server loads a new version by itself, before the old one goes; nothing has to be restarted.",
 )
 def new_version_takes_over(
-    second_server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
 ) -> None:
     """Under load a new version takes over without one failed request, and the old one never answers again."""
-    shelf, row, server = shelves[SECOND], pixels[:1], second_server
+    shelf, row = shelves[MODEL], pixels[:1]
     old = max(shelf.models)
-    server.wait_available(SECOND, old)
+    server.wait_available(MODEL, old)
     new = shelf.take_number()
     model = random_dense(shelf.rng)
     shelf.models[new] = model
     recognise = version_of_answer({old: shelf.models[old], new: shelf.models[new]}, row)
-    with loaded(server.path(SECOND, then=":predict"), row, recognise) as load:
+    with loaded(server.path(MODEL, then=":predict"), row, recognise) as load:
         load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
         model.save(shelf.staging(new))
         shelf.reveal(new)
@@ -88,7 +88,7 @@ def new_version_takes_over(
             load.wait_for(str(new), times=5 * SOME, expected=f"Version {new} keeps answering.")
         finally:
             evidence.text("What answered", " → ".join(runs(load.answers())[:20]))
-    no_failures(load, evidence, f"Version {new} of {SECOND} published under load")
+    no_failures(load, evidence, f"Version {new} published under load")
     # A request that was on its way when the new version first answered may still get the old one.
     since = min(point.at + point.seconds for point in load.points if point.answer == str(new))
     late = [point for point in load.points if point.answer == str(old) and point.at > since]
@@ -117,6 +117,8 @@ def labels_move_while_serving(
 ) -> None:
     """`publish.py` points `canary` at a version, promotes it to `stable` and rolls back, without a failed request."""
     shelf, row = shelves[MODEL], pixels[:1]
+    if len(shelf.models) < 2:
+        shelf.put()
     first, second = sorted(shelf.models)[-2:]
     for version in (first, second):
         hint = (
@@ -296,22 +298,24 @@ def incomplete_model_is_refused(pod: Pod, programs: Programs, seed: int, evidenc
     hint="The server keeps the old version by itself when the new one can't be loaded; leave it running.",
 )
 def corrupt_version_harms_nobody(
-    second_server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
+    server: ModelServer, shelves: dict[str, Shelf], pixels: Array, evidence: EvidenceBox
 ) -> None:
     """A corrupt version that appears under load leaves the old one serving, without one failed request."""
-    shelf, row, server = shelves[SECOND], pixels[:1], second_server
+    shelf, row = shelves[MODEL], pixels[:1]
     old = max(shelf.models)
-    server.wait_available(SECOND, old)
+    if old != shelf.newest:
+        old = shelf.put()
+    server.wait_available(MODEL, old)
     corrupt = shelf.take_number()
     recognise = version_of_answer({old: shelf.models[old]}, row)
-    with loaded(server.path(SECOND, then=":predict"), row, recognise) as load:
+    with loaded(server.path(MODEL, then=":predict"), row, recognise) as load:
         load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
         shelf.staging(corrupt).mkdir()
         (shelf.staging(corrupt) / "saved_model.pb").write_bytes(b"this is not a SavedModel")
         shelf.reveal(corrupt)
         try:
             polling(
-                lambda: True if server.states(SECOND).get(corrupt, ("START", ""))[0] not in ("START", "") else None,
+                lambda: True if server.states(MODEL).get(corrupt, ("START", ""))[0] not in ("START", "") else None,
                 seconds=60,
                 saw="The server took no notice of a new version for a minute.",
                 expected="It tries to load it.",
@@ -320,6 +324,6 @@ def corrupt_version_harms_nobody(
             load.wait_for(str(old), times=5 * SOME, expected=f"Version {old} keeps answering.")
         finally:
             shelf.remove(corrupt)
-            evidence.text("The server's states", repr(server.states(SECOND)))
+            evidence.text("The server's states", repr(server.states(MODEL)))
             evidence.log("The server's log", server.running.log()[-4000:])
-    no_failures(load, evidence, f"The corrupt version {corrupt} of {SECOND} under load")
+    no_failures(load, evidence, f"The corrupt version {corrupt} under load")

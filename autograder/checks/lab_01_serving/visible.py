@@ -105,7 +105,7 @@ def serve_sh_serves(started: Started, shelves: dict[str, Shelf], evidence: Evide
     student = started.student
     try:
         server = student.first()
-        server.wait_available(MODEL, max(shelves[MODEL].models))
+        server.wait_available(MODEL, min(shelves[MODEL].models))
     finally:
         if student.server is not None:
             evidence.log("The server's log", student.server.running.log())

@@ -33,7 +33,7 @@ from autograder.waiting import fail, polling
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW: frozenset[str] = frozenset()
 # Fixtures that a check has for itself, and what they have in common: it changes what others would see.
-EXCLUSIVE = {"wired": frozenset({"the patient instance"}), "hurried": frozenset({"the hurried instance"})}
+EXCLUSIVE = {"wired": "the patient instance", "hurried": "the hurried instance"}
 
 PATIENT, SHORT = 30.0, 1.0  # seconds that an instance gives the model server
 BACKOFF = 0.5  # seconds that the patient instance waits at most before its first retry
