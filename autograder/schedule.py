@@ -60,6 +60,20 @@ class Task:
     run: Callable[[], None]
 
 
+def followers_of(tasks: Iterable[Task]) -> dict[str, int]:
+    """For each task how many others wait for it, directly or through others."""
+    needs = {task.name: task.needs for task in tasks}
+    found: dict[str, set[str]] = {name: set() for name in needs}
+    for name in needs:
+        pending = set(needs[name])
+        while pending:
+            needed = pending.pop()
+            if needed in found and name not in found[needed]:
+                found[needed].add(name)
+                pending |= needs[needed]
+    return {name: len(followers) for name, followers in found.items()}
+
+
 def in_order(tasks: Iterable[Task]) -> list[Task]:
     """The tasks in their order, but each after those that it needs: it would keep what they share from them."""
     waiting = list(tasks)

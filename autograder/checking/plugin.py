@@ -11,7 +11,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,7 @@ from autograder.checking.context import Context
 from autograder.checking.fixtures import BOX, CONTEXT
 from autograder.errors import CheckFailed, CourseError, NotRun
 from autograder.report.model import Finding, Result, Verdict
-from autograder.schedule import Task, arrived, in_order, run_all
+from autograder.schedule import Task, arrived, followers_of, in_order, run_all
 
 Tell = Callable[..., None]
 SIDE_BY_SIDE = 6  # checks at a time: most of them wait, and few machines have one core
@@ -76,10 +76,11 @@ class Checks:
         if session.testsfailed:
             raise session.Interrupted("the checks can't be collected")
         self._items = {_check(item).name: item for item in session.items}
-        followers = [*session.items[1:], *session.items[-1:]]  # what they all share ends when all of them have
-        prepared = [self._prepare(item, following) for item, following in zip(session.items, followers, strict=True)]
+        after = [*session.items[1:], *session.items[-1:]]  # what they all share ends when all of them have
+        prepared = [self._prepare(item, following) for item, following in zip(session.items, after, strict=True)]
         try:
-            run_all(in_order(sorted(prepared, key=self._when)), side_by_side=SIDE_BY_SIDE)
+            waiting = followers_of(prepared)
+            run_all(in_order(sorted(prepared, key=lambda task: self._when(task, waiting))), side_by_side=SIDE_BY_SIDE)
         finally:
             session._setupstate.teardown_exact(None)
         return True
@@ -99,14 +100,15 @@ class Checks:
         uses = frozenset(self._exclusive[name] for name in fixtures if name in self._exclusive)
         return Task(_check(item).name, frozenset(_check(item).needs), uses, run)
 
-    def _when(self, task: Task) -> tuple[bool, bool, bool, int]:
+    def _when(self, task: Task, waiting: Mapping[str, int]) -> tuple[bool, bool, bool, int, int]:
         """Those that wait for something slow come late, and before them those that leave disorder behind.
 
-        What can run only one after another takes longest, so it comes first; among these, last what waits for others.
+        What can run only one after another takes longest, so it comes first: what most others wait for before the
+        rest, and what waits for others after it.
         """
         item = self._items[task.name]
         slow = not self._slow.isdisjoint(getattr(item, "fixturenames", ()))
-        return slow, _check(item).last, not task.uses, len(task.needs)
+        return slow, _check(item).last, not task.uses, -waiting[task.name], len(task.needs)
 
     def _run(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from autograder.schedule import Later, Task, arrived, in_order, run_all
+from autograder.schedule import Later, Task, arrived, followers_of, in_order, run_all
 
 
 def task(name: str, run: Callable[[], None], needs: str = "", uses: str = "") -> Task:
@@ -81,6 +81,12 @@ def test_nobody_comes_before_what_it_needs() -> None:
     assert [each.name for each in in_order(tasks)] == ["d", "a", "b", "c"]
     both = [task("e", lambda: None, needs="f"), task("f", lambda: None, needs="e")]
     assert len(in_order(both)) == 2
+
+
+def test_followers_are_all_that_wait_directly_or_through_others() -> None:
+    tasks = [task(name, lambda: None, needs) for name, needs in (("a", "z"), ("b", "a"), ("c", "a b"), ("d", ""))]
+    assert followers_of(tasks) == {"a": 2, "b": 1, "c": 0, "d": 0}
+    assert followers_of([task("a", lambda: None, "b"), task("b", lambda: None, "a")]) == {"a": 2, "b": 2}
 
 
 def test_one_that_waits_for_one_of_its_uses_keeps_its_place_for_the_other() -> None:
