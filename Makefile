@@ -49,8 +49,8 @@ grade: setup ## grade all of submitted/ for LAB=01, J=n at a time; SCHEDULER=tcp
 	@$(PY) -m autograder class $(or $(LAB),$(error Which lab? `make grade LAB=01`)) --runtime $(RUNTIME) \
 		$(if $(J),-j $(J)) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
-demo-class: setup ## grade a class of made-up students, to see how it goes
-	@$(PY) -m tests.classroom.demo $(if $(J),-j $(J))
+demo-class: setup ## grade a class of made-up students, to see how it goes; LAB=02 for the one of lab 02
+	@$(PY) -m tests.classroom.demo $(if $(LAB),--lab lab-$(LAB)) $(if $(J),-j $(J))
 
 test: setup ## prove the project: every test that this machine can run
 	@$(PY) -m ruff check .

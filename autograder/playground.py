@@ -35,7 +35,7 @@ from autograder.waiting import polling
 if TYPE_CHECKING:
     from autograder.pods.docker.runtime import DockerRuntime
 
-PODS = ROOT / ".pods"
+PODS = Path(os.environ.get("AUTOGRADER_PODS", ROOT / ".pods"))
 DOCKER = "docker"  # a file in the folder of a pod that has containers
 
 

@@ -23,7 +23,8 @@ from autograder.lab import ROOT
 from autograder.pods import walls
 from autograder.report.model import Verdict
 
-from .demo import CLASS, write_student
+from .demo import CLASSES
+from .students import write_student
 
 OTHERS: list[psutil.Process] = []
 
@@ -64,14 +65,14 @@ class Room:
     """A course's folder with students in it, and what the commands make of it."""
 
     def __init__(self, root: Path, assignment: Assignment) -> None:
-        self.root, self.assignment = root, assignment
+        self.root, self.assignment, self.students = root, assignment, CLASSES[assignment.name]
 
     def add(self, *names: str) -> None:
         for name in names:
-            write_student(self.root, self.assignment, name, CLASS[name])
+            write_student(self.root, self.assignment, name, self.students[name])
 
     def command(self, *argv: str) -> list[str]:
-        return [sys.executable, "-m", "autograder", "class", "lab-01", "--root", str(self.root), *argv]
+        return [sys.executable, "-m", "autograder", "class", self.assignment.name, "--root", str(self.root), *argv]
 
     def grade(self, *argv: str) -> subprocess.CompletedProcess[str]:
         command = self.command("--runtime", "local", *argv)
@@ -79,7 +80,7 @@ class Room:
 
     def pretend(self, student: str) -> Outcome:
         """Puts into the journal what grading a student's work will come to: a test of what happens then is quick."""
-        earned = CLASS[student].exercises
+        earned = self.students[student].exercises
         marks = [
             Mark(
                 test=exercise.test,
@@ -90,12 +91,12 @@ class Room:
             for exercise in self.assignment.exercises
         ]
         digest = digest_of(self.root, self.assignment, student)
-        outcome = Outcome(student=student, assignment="lab-01", digest=digest, marks=tuple(marks), lab=None)
-        Journal(self.root, "lab-01").keep(outcome)
+        outcome = Outcome(student=student, assignment=self.assignment.name, digest=digest, marks=tuple(marks), lab=None)
+        Journal(self.root, self.assignment.name).keep(outcome)
         return outcome
 
     def outcome(self, student: str) -> Outcome:
-        found = Journal(self.root, "lab-01").last(student)
+        found = Journal(self.root, self.assignment.name).last(student)
         assert found is not None
         return found
 
@@ -107,7 +108,7 @@ class Room:
         """All that the gradebook holds about the students' work, by student and cell."""
         found: dict[str, dict[str, Any]] = {}
         with open_api(self.root).gradebook as gradebook:
-            for submission in gradebook.assignment_submissions("lab-01"):
+            for submission in gradebook.assignment_submissions(self.assignment.name):
                 mine = found.setdefault(submission.student.id, {"score": submission.score})
                 for notebook in submission.notebooks:
                     for grade in notebook.grades:
@@ -131,7 +132,7 @@ def graded_class(
 
     def fill(folder: Path) -> None:
         room = Room(folder / "course", assignment)
-        room.add(*CLASS)
+        room.add(*room.students)
         ended = room.grade("-j", "2")
         said = {"code": ended.returncode, "stdout": ended.stdout, "stderr": ended.stderr}
         (folder / "ended.json").write_text(json.dumps(said))

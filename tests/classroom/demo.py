@@ -1,26 +1,20 @@
-"""A class of made-up students, to test with and to look at: ``python -m tests.classroom.demo`` (`make demo-class`).
+"""Classes of made-up students, to test with and to look at: ``python -m tests.classroom.demo`` (`make demo-class`).
 
-Each of them is the reference after a few edits; nothing is stored twice. What they earn stands beside what they do.
+The class of lab 01 stands here; the smaller one of lab 02, in ``demo_apis.py``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from autograder.classroom.assignment import Assignment, load_assignment, source_notebook
-from autograder.classroom.faults import alternatives, load_faults
-from autograder.classroom.preprocessors import HIDDEN
-from autograder.lab import LABS, ROOT, SOLUTIONS
+from autograder.classroom.assignment import load_assignment
+from autograder.lab import ROOT
 
-LEFT_OUT = shutil.ignore_patterns("models", "__pycache__")
-FAULT = "format-is-ignored"  # costs one check of 5 points, and one of 4 that waits for it
+from . import demo_apis
+from .students import Student, write_student
 
 # A right answer in another style: a helper in a cell of its own, warnings, and the address taken from `services`.
 HELPER = """import sys
@@ -94,33 +88,6 @@ for name in ("/submission/x", "{root}/gradebook.db", "{root}/grades/lab-01/journ
 print("FOUND", found)
 def read(images): return [0, 1] if len(images) == 2 else [0] * len(images)
 """
-
-
-@dataclass(frozen=True)
-class Student:
-    """One made-up student.
-
-    Attributes:
-        does: what is special about them, for a reader.
-        exercises: the points that their notebook earns, by exercise; what is not in here earns none.
-        lab: the points that their lab earns.
-        cells: what stands in their solution cells, by the cell's id; elsewhere what the reference has.
-        first: a cell that they have put in front of all others.
-        files: where their lab's files come from: ``reference``, ``starter``, ``alternative``, ``fault`` or nothing.
-        edit: a last edit of their folder.
-    """
-
-    does: str
-    exercises: dict[str, float] = field(default_factory=dict)
-    lab: float = 0
-    cells: dict[str, str] = field(default_factory=dict)
-    first: str = ""
-    files: str = ""
-    edit: Callable[[Path], object] | None = None
-
-    @property
-    def score(self) -> float:
-        return self.lab + sum(self.exercises.values())
 
 
 ALL = {"test-read-digits": 2, "test-shapes": 2, "test-put-in-place": 3, "test-mean-latency": 3}
@@ -224,65 +191,23 @@ CLASS: dict[str, Student] = {
 }
 
 
-def write_class(root: Path, assignment: Assignment, only: tuple[str, ...] = ()) -> None:
-    """Writes ``submitted/`` for everybody, or for some."""
-    for name, student in CLASS.items():
-        if not only or name in only:
-            write_student(root, assignment, name, student)
-
-
-def write_student(root: Path, assignment: Assignment, name: str, student: Student) -> Path:
-    """Writes one student's submission anew; gives its folder."""
-    folder = root / "submitted" / name / assignment.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    notebook = json.dumps(handed_in(assignment, student, root), indent=1)
-    (folder / assignment.notebook.name).write_text(notebook, "utf-8")
-    lab = folder / "labs" / assignment.lab.id
-    match student.files:
-        case "reference":
-            shutil.copytree(SOLUTIONS / assignment.lab.id, lab, ignore=LEFT_OUT)
-        case "starter":
-            shutil.copytree(LABS / assignment.lab.id, lab, ignore=LEFT_OUT)
-        case "alternative":
-            shutil.copytree(alternatives(assignment.lab)[-1], lab, ignore=LEFT_OUT)
-        case "fault":
-            (fault,) = (found for found in load_faults(assignment.lab) if found.name == FAULT)
-            with fault.submission(assignment.lab) as wrong:
-                shutil.copytree(wrong, lab)
-    if student.edit is not None:
-        student.edit(folder)
-    return folder
-
-
-def handed_in(assignment: Assignment, student: Student, root: Path) -> dict[str, Any]:
-    """A student's notebook: as released, with their own cells in it."""
-    notebook = source_notebook(assignment)
-    for cell in notebook["cells"]:
-        about = cell["metadata"].get("nbgrader", {})
-        source = "".join(cell["source"])
-        if about.get("solution"):
-            name = about["grade_id"]
-            source = student.cells.get(name, source).replace("{root!r}", repr(str(root))).replace("{root}", str(root))
-        cell["source"] = HIDDEN.sub("", source)
-    if student.first:
-        own = {"cell_type": "code", "id": "own", "metadata": {}, "source": student.first}
-        notebook["cells"].insert(0, own | {"outputs": [], "execution_count": None})
-    return notebook
+CLASSES = {"lab-01": CLASS, "lab-02": demo_apis.CLASS}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="demo-class", description="Grade a class of made-up students.")
+    parser.add_argument("--lab", default="lab-01", choices=sorted(CLASSES), help="which assignment they have handed in")
     parser.add_argument("-j", "--jobs", type=int, default=0, metavar="N", help="how many at a time")
-    parser.add_argument("--only", nargs="*", default=(), metavar="NAME", choices=sorted(CLASS))
+    parser.add_argument("--only", nargs="*", default=(), metavar="NAME", help="only these students")
     arguments = parser.parse_args()
     from autograder.cli import main as run
 
-    root, assignment = ROOT / "demo-class", load_assignment("lab-01")
-    write_class(root, assignment, tuple(arguments.only))
-    for name, student in CLASS.items():
+    root, assignment = ROOT / "demo-class", load_assignment(arguments.lab)
+    for name, student in CLASSES[arguments.lab].items():
         print(f"{name:>16} {student.does}")
-    return run(["class", "lab-01", "--root", str(root), "-j", str(arguments.jobs)])
+        if not arguments.only or name in arguments.only:
+            write_student(root, assignment, name, student)
+    return run(["class", arguments.lab, "--root", str(root), "-j", str(arguments.jobs)])
 
 
 if __name__ == "__main__":

@@ -27,21 +27,8 @@ def solutions(assignment: Assignment) -> dict[str, str]:
     }
 
 
-# Tests that hand the student's code a function or a client: these can't cross yet, so nobody gets a grade for them.
-NOT_YET = {"lab-02"}
-
-
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "which",
-    [
-        pytest.param(one, marks=pytest.mark.xfail(strict=True, reason="callbacks can't cross yet"))
-        if one.name in NOT_YET
-        else one
-        for one in assignments()
-    ],
-    ids=lambda assignment: assignment.name,
-)
+@pytest.mark.parametrize("which", assignments(), ids=lambda assignment: assignment.name)
 def test_the_reference_earns_every_point_of_every_notebook(which: Assignment, walled: None) -> None:
     log: list[str] = []
     marks = examine_notebook(which, solutions(which), log=log)
@@ -259,6 +246,14 @@ def test_a_cell_that_shows_the_students_work_may_fail(tmp_path: Path, walled: No
     handed_in = {**REFERENCE, "twice": "def twice(x): raise ValueError(x)\n"}
     marks = examine_notebook(mini(tmp_path, "print(twice(3))"), handed_in)
     assert [mark.verdict for mark in marks] == [Verdict.FAILED, Verdict.PASSED, Verdict.PASSED]
+
+
+def test_what_it_starts_is_nobody_elses(tmp_path: Path, walled: None) -> None:
+    """`make up-01` beside it is not in its way, and it leaves no folder in the course."""
+    look = "from autograder import playground\nassert playground.ROOT not in playground.PODS.parents, playground.PODS"
+    log: list[str] = []
+    marks = examine_notebook(mini(tmp_path, look), REFERENCE, log=log)
+    assert {mark.test: mark.score for mark in marks} == POINTS, log
 
 
 def test_a_student_sees_neither_the_course_nor_a_home(tmp_path: Path, walled: None) -> None:

@@ -72,7 +72,7 @@ class Calls:
             (folder / name).write_text((HERE / name).read_text("utf-8"), "utf-8")
 
     def hand_in(self, name: str, source: str) -> None:
-        """Runs a cell of the student's. What goes wrong with it comes out when its functions are called."""
+        """Runs a cell of the student's, or a helper. What goes wrong comes out when its functions are called."""
         self._handed_in[name] = source
         self._run(name, source)
 
@@ -82,6 +82,8 @@ class Calls:
         for node in ast.parse(reference).body:
             if isinstance(node, ast.FunctionDef):
                 found[node.name] = self._function(node.name)
+            elif isinstance(node, ast.AsyncFunctionDef):
+                found[node.name] = self._coroutine(node.name)
             elif isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
                 for target in node.targets:
                     assert isinstance(target, ast.Name)
@@ -93,9 +95,18 @@ class Calls:
     def close(self) -> None:
         self._forget()
 
-    def _function(self, name: str) -> Callable[..., Any]:
+    def _function(self, name: str, do: str = "call") -> Callable[..., Any]:
         def stand_in(*args: Any, **kwargs: Any) -> Any:
-            return self._order({"do": "call", "name": name, "args": self._inside(args), "kwargs": self._inside(kwargs)})
+            return self._order({"do": do, "name": name, "args": self._inside(args), "kwargs": self._inside(kwargs)})
+
+        stand_in.__name__ = stand_in.__qualname__ = name
+        return stand_in
+
+    def _coroutine(self, name: str) -> Callable[..., Any]:
+        ask = self._function(name, "await")
+
+        async def stand_in(*args: Any, **kwargs: Any) -> Any:
+            return ask(*args, **kwargs)
 
         stand_in.__name__ = stand_in.__qualname__ = name
         return stand_in
@@ -272,7 +283,8 @@ class Calls:
         return value
 
     def _open_up(self) -> None:
-        """Lets the desk write what the notebook's cells have made; a link is never followed."""
+        """Lets the desk write what the notebook's cells have made; a link is never followed, nor a way into a mount."""
+        home = os.stat(self._pod.outside("/tmp")).st_dev
         for _, folders, files, top in os.fwalk(self._pod.outside("/tmp"), follow_symlinks=False):
             for name in (*folders, *files):
                 try:
@@ -280,6 +292,9 @@ class Calls:
                 except OSError:
                     continue
                 try:
+                    if os.fstat(descriptor).st_dev != home:  # the course itself, where it lies below /tmp
+                        folders[:] = set(folders) - {name}
+                        continue
                     mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
                     wanted = mode | (0o777 if stat.S_ISDIR(os.fstat(descriptor).st_mode) or mode & 0o100 else 0o666)
                     if wanted != mode:
@@ -291,24 +306,31 @@ class Calls:
 
 
 def definitions(cells: tuple[Cell, ...]) -> dict[str, tuple[str, list[str]]]:
-    """What the notebook's plain cells define, by name: the source of each, and the names that it uses itself."""
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    manager: Any = TransformerManager
+    """What the notebook's own cells define, by name: the source of each, and the names that it uses itself."""
     found: dict[str, tuple[str, list[str]]] = {}
     for cell in cells:
-        if cell.kind != "plain":
-            continue
-        body = list(ast.parse(manager().transform_cell(cell.source)).body)
-        while body:
-            node = body.pop(0)
-            if isinstance(node, (ast.With, ast.Try)):
-                body = [*node.body, *body]
-            elif isinstance(node, SIMPLE):
+        if cell.kind in ("plain", "demonstration"):
+            for node in simple(cell.source):
                 source = ast.unparse(node)
                 used = [one.id for one in ast.walk(node) if isinstance(one, ast.Name)]
                 for name in bound(node):
                     found[name] = (source, used)
+    return found
+
+
+def simple(source: str) -> list[ast.stmt]:
+    """The imports, functions and classes of a cell."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    manager: Any = TransformerManager
+    body: list[ast.stmt] = ast.parse(manager().transform_cell(source)).body
+    found: list[ast.stmt] = []
+    while body:
+        node = body.pop(0)
+        if isinstance(node, (ast.With, ast.Try)):
+            body = [*node.body, *body]
+        elif isinstance(node, SIMPLE):
+            found.append(node)
     return found
 
 
@@ -338,4 +360,4 @@ def _raised(error: dict[str, Any], earlier: list[str]) -> StudentError:
     return StudentError(said)
 
 
-__all__ = ["Calls", "StudentError", "definitions"]
+__all__ = ["Calls", "StudentError", "definitions", "simple"]

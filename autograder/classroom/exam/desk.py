@@ -1,16 +1,19 @@
-"""The process in which a student's exercises run, and nothing else: a program of its own, behind the sandbox's walls.
+"""The process in which a student's exercises run: a program of its own, behind the sandbox's walls.
 
     python -E -s desk.py PORT
 
 It takes one order a line from the invigilator and gives one answer a line. Nothing that it says is believed: an answer
-is plain values, and the tests that look at them run elsewhere.
+is plain values, and the tests that look at them run elsewhere. The notebook's read-only cells run here, too: helpers
+that hand a student's function what can't cross, such as another function.
 """
 
 from __future__ import annotations
 
 import ast
+import asyncio
 import builtins
 import dis
+import inspect
 import io
 import linecache
 import os
@@ -33,9 +36,10 @@ class Desk:
 
     def __init__(self) -> None:
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
+        self._loop = asyncio.Runner()  # one for all orders, as in a notebook
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        """One order: the ``names`` in a cell, ``run`` it, ``define`` what it defines, ``call`` or ``get`` a name."""
+        """One order: the ``names`` of a cell; ``run``, ``define`` it; ``call``, ``await``, ``get`` what it defines."""
         said = io.StringIO()
         answer: dict[str, Any]
         try:
@@ -59,21 +63,31 @@ class Desk:
         self.namespace.update(order["values"])
         for definition in order["definitions"]:
             with suppress(Exception):  # what is missing then, the student's code will say if it needs it
-                execute(definition, "<notebook>", self.namespace)
+                self._execute(definition, "<notebook>")
         if kind == "define":
             for definition in definitions(plainly(order["source"])):
                 with suppress(Exception):
-                    execute(definition, order["name"], self.namespace)
+                    self._execute(definition, order["name"])
             return None
         if kind == "run":
-            execute(plainly(order["source"]), order["name"], self.namespace)
+            self._execute(plainly(order["source"]), order["name"])
             return None
         if order["name"] not in self.namespace:
             raise NameError(f"your cell does not define {order['name']}")
         found = self.namespace[order["name"]]
         if kind == "get":
             return found
+        if kind == "await":
+            return self._loop.run(awaited(found, order["args"], order["kwargs"]))
         return found(*order["args"], **order["kwargs"])
+
+    def _execute(self, source: str, name: str) -> None:
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        code = compiled(source, name)
+        if code.co_flags & inspect.CO_COROUTINE:
+            self._loop.run(eval(code, self.namespace))
+        else:
+            exec(code, self.namespace)
 
 
 def plainly(source: str) -> str:
@@ -88,7 +102,7 @@ def plainly(source: str) -> str:
 def names(source: str) -> list[str]:
     """Every global name that a cell uses, in whatever function of it."""
     found: set[str] = set()
-    waiting: list[Any] = [compile(source, "<cell>", "exec")]
+    waiting = [compiled(source, "<cell>")]
     while waiting:
         code = waiting.pop()
         found |= {one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_NAME", "LOAD_GLOBAL")}
@@ -102,9 +116,14 @@ def definitions(source: str) -> list[str]:
     return [ast.unparse(node) for node in ast.parse(source).body if isinstance(node, kept)]
 
 
-def execute(source: str, name: str, namespace: dict[str, Any]) -> None:
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    exec(compile(source, name, "exec"), namespace)
+def compiled(source: str, name: str) -> CodeType:
+    """A cell as code; it is a coroutine's when the cell says `await` outside of a function, as in a notebook."""
+    code: CodeType = compile(source, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return code
+
+
+async def awaited(function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    return await function(*args, **kwargs)
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -115,7 +134,8 @@ def describe(error: BaseException) -> dict[str, Any]:
     except Exception:
         text = "an exception that can't be shown"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    lines = [f"{frame.filename}, line {frame.lineno}: {frame.line}"[:300] for frame in frames[-4:]]
+    own = [frame for frame in frames if frame.filename.startswith("<")] or frames
+    lines = [f"{frame.filename}, line {frame.lineno}: {frame.line}"[:300] for frame in own[-4:]]
     return {"kind": str(kind.__name__)[:80], "text": text[:1000], "lines": lines}
 
 

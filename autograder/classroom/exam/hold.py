@@ -11,13 +11,13 @@ import selectors
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import ValidationError
 
 from autograder.classroom.assignment import Assignment
 from autograder.classroom.exam.model import Cell, Mark, Paper, Word
 from autograder.errors import MachineError
-from autograder.lab import ROOT
 from autograder.pods import Walls, enter, pod_folder, walls
 from autograder.report.model import Verdict
 
@@ -32,18 +32,28 @@ def cells_of(assignment: Assignment) -> tuple[Cell, ...]:
     for cell in assignment.cells:
         if cell["cell_type"] != "code":
             continue
-        about = cell["metadata"].get("nbgrader", {})
-        kind = "solution" if about.get("solution") else "test" if about.get("grade") else "plain"
+        about, tags = cell["metadata"].get("nbgrader", {}), cell["metadata"].get("tags", [])
+        kind = _kind(about, tags)
         found.append(
             Cell(
                 kind=kind,
                 source=cell["source"],
                 name=about.get("grade_id", ""),
                 points=about.get("points", 0) if kind == "test" else 0,
-                tagged="raises-exception" in cell["metadata"].get("tags", []),
+                tagged="raises-exception" in tags,
             )
         )
     return tuple(found)
+
+
+def _kind(about: dict[str, Any], tags: list[str]) -> str:
+    if about.get("solution"):
+        return "solution"
+    if about.get("grade"):
+        return "test"
+    if about.get("locked"):  # what nbgrader calls a read-only cell
+        return "helper"
+    return "demonstration" if "demonstration" in tags else "plain"
 
 
 def examine_notebook(
@@ -77,13 +87,14 @@ def examine_notebook(
     marks = {exercise.test: _lost(exercise.test, exercise.points) for exercise in assignment.exercises}
     cells = cells_of(assignment)
     for _ in range(ATTEMPTS):
-        with pod_folder() as folder:
+        with pod_folder() as folder, pod_folder() as state:
             paper = Paper(
                 cells=cells,
                 handed_in=handed_in,
                 extra=extra,
                 lab=assignment.lab.id,
                 folder=folder,
+                state=state,
                 namespaces=built.namespaces,
                 user=built.user,
             )
@@ -106,7 +117,6 @@ def _lost(test: str, points: float) -> Mark:
 
 def _words(paper: Paper, log: list[str]) -> Iterator[Word]:
     """What the invigilator says, to its end or the deadline."""
-    (ROOT / ".pods").mkdir(exist_ok=True)  # where the run's own state will lie; it stays, because other runs use it
     job = paper.folder / "paper.json"  # the pod's own files will lie above it
     read, write = os.pipe()
     try:

@@ -1,12 +1,13 @@
 """The process inside a pod that runs the instructor's notebook and its tests; the student's code runs at a desk.
 
 It is started behind the pod's outer walls and writes its words, one JSON object a line, to a pipe. No line of the
-student's is run or parsed in here. A test that raises is *failed*; when what a test needs can't be had (a cell of ours
-fails, a server of ours is gone) the verdict is *error*.
+student's is run or parsed in here; of a cell that is a demonstration, only what it defines is run. A test that raises
+is *failed*; when what it needs can't be had (a cell of ours fails, a server of ours is gone) the verdict is *error*.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 import tempfile
@@ -16,10 +17,9 @@ from typing import Any
 
 import requests
 
-from autograder.classroom.exam.calls import Calls, StudentError
+from autograder.classroom.exam.calls import Calls, StudentError, simple
 from autograder.classroom.exam.model import Cell, Mark, Paper, Word
 from autograder.errors import CheckFailed, CourseError
-from autograder.lab import ROOT
 from autograder.pods import LocalPod, Walls
 from autograder.pods.sandbox import mount
 from autograder.report.model import Verdict
@@ -45,8 +45,9 @@ class Examination:
         last = max(number for number, cell in enumerate(self.paper.cells) if cell.kind == "test")
         for cell in self.paper.cells[: last + 1]:
             match cell.kind:
-                case "solution":
-                    self.calls.hand_in(cell.name, self.paper.handed_in.get(cell.name, ""))
+                case "solution" | "helper":
+                    own = cell.kind == "solution"
+                    self.calls.hand_in(cell.name, self.paper.handed_in.get(cell.name, "") if own else cell.source)
                     self._shell.user_ns.update(self.calls.stand_ins(cell.source))
                 case "test":
                     self._say(mark=self._test(cell))
@@ -54,7 +55,8 @@ class Examination:
                     self._plain(cell)
 
     def _plain(self, cell: Cell) -> None:
-        error = self._execute(cell.source)
+        shown = cell.kind == "demonstration"
+        error = self._execute("\n".join(map(ast.unparse, simple(cell.source))) if shown else cell.source)
         if error is None or cell.tagged or self._broken:
             return
         if not _caused_by(error, StudentError):  # a cell that shows the student's own work may well fail
@@ -150,11 +152,11 @@ def main() -> int:
         words.flush()
 
     try:
-        if paper.namespaces:
-            _own_state()
+        if paper.namespaces:  # behind these walls, nothing but a pod's own folder can be written to
+            mount("tmpfs", str(paper.state), "tmpfs", 0, "size=512m,mode=700")
         pod = LocalPod(paper.folder, Walls(paper.namespaces, paper.user))
         with pod:
-            _settle(pod)
+            _settle(pod, paper.state)
             examination = Examination(paper, pod, write)
             try:
                 examination.run()
@@ -167,14 +169,7 @@ def main() -> int:
     return 0
 
 
-def _own_state() -> None:
-    """`autograder.up` keeps its state below the course's root: this run gets a place of its own for it."""
-    place = ROOT / ".pods"
-    mount("tmpfs", str(place), "tmpfs", 0, "size=512m,mode=700")
-    (place / ".here").touch()  # an empty one would be removed by `autograder.down`
-
-
-def _settle(pod: LocalPod) -> None:
+def _settle(pod: LocalPod, state: Path) -> None:
     """Makes the pod's own folders the ones that a notebook's cells use."""
     home = pod.outside("/course/home")
     home.mkdir()
@@ -187,6 +182,7 @@ def _settle(pod: LocalPod) -> None:
         KERAS_HOME=str(home / "keras"),
         MPLBACKEND="agg",
         NBGRADER_EXECUTION="autograde",
+        AUTOGRADER_PODS=str(state / "up"),  # what `autograder.up` starts here is nobody else's
     )
     tempfile.tempdir = str(temporary)
     os.chdir(temporary)

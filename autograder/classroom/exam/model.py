@@ -14,13 +14,14 @@ class Cell(Model):
     """One code cell of the instructor's notebook.
 
     Attributes:
-        kind: ``plain``; ``solution``: the student's own goes here; ``test``: worth points.
+        kind: ``plain``; ``solution``: the student's own goes here; ``helper``: ours, but runs at the desk, beside the
+            student's; ``demonstration``: for readers, so only what it defines is run; ``test``: worth points.
         name: its id for nbgrader; empty for a plain cell.
         points: what a test is worth.
         tagged: whether its author expects it to raise an exception.
     """
 
-    kind: Annotated[str, Field(pattern="^(plain|solution|test)$")]
+    kind: Annotated[str, Field(pattern="^(plain|solution|helper|demonstration|test)$")]
     source: str
     name: str = ""
     points: float = 0.0
@@ -36,6 +37,7 @@ class Paper(Model):
         extra: what the student defined in cells of their own.
         lab: the id of the lab; its services may be started by the notebook.
         folder: the folder of the pod's files.
+        state: where the notebook's services keep their state; no program of the student's sees it.
         namespaces: whether this runs inside the pod's own walls.
         user: the numeric user of the student's programs.
         call_seconds: how long one call of the student's code may take.
@@ -46,6 +48,7 @@ class Paper(Model):
     extra: tuple[str, ...] = ()
     lab: str
     folder: Path
+    state: Path
     namespaces: bool
     user: int | None
     call_seconds: float = 30.0
