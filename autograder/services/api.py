@@ -10,18 +10,24 @@ import contextlib
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autograder.pods import Limits, MiB, Pod, Program, Running
 from autograder.pods.building import Built
 from autograder.services.http import Answer, ask
+from autograder.services.patience import Patience
 from autograder.waiting import fail, polling
 
 START_SECONDS = 60.0
 SERVICE = Limits(seconds=None, cpu_seconds=600, memory=1536 * MiB, processes=256)
 USUAL_PORT = 8000
 REMEMBERED = 5_000  # answers
+WELL = "It starts, and answers GET /health/live with 200."
+STARTING = (
+    "The grader runs the Dockerfile's CMD, with the files that its COPY lines bring. "
+    "Does it start in your own folder: `API_KEY=k python -m app`?"
+)
 
 
 @dataclass
@@ -33,6 +39,7 @@ class Api:
         port: where it has to listen.
         key: the key that it was given.
         name: what messages call it.
+        patience: how long it may keep us waiting, which it shares with the other instances.
         answers: what it has answered to ``ask`` and ``predict``.
     """
 
@@ -40,6 +47,7 @@ class Api:
     port: int
     key: str
     name: str
+    patience: Patience = field(default_factory=Patience)
     answers: list[Answer] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -51,7 +59,11 @@ class Api:
         self, path: str, body: Any = None, *, seconds: float = 60.0, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Any request; a POST when there is a body."""
-        answer = ask(self.url + path, body, seconds=seconds, headers=headers)
+        with self.patience.waiting(seconds) as allowed:
+            answer = ask(self.url + path, body, seconds=allowed, headers=headers)
+        if answer.late and allowed < seconds:
+            all_in_all = f"the app has kept the grader waiting for {self.patience.seconds:g} seconds in all"
+            answer = replace(answer, problem=f"{answer.problem}, and {all_in_all}")
         with self._lock:
             if len(self.answers) < REMEMBERED:
                 self.answers.append(answer)
@@ -81,9 +93,9 @@ class Api:
             return not self.running.alive
 
         try:
-            polling(look, seconds=START_SECONDS, saw=saw, expected="200", give_up=hopeless)
+            polling(look, seconds=START_SECONDS, saw=saw, expected=WELL, hint=STARTING, give_up=hopeless)
         except Exception:
-            if self.running.alive and listens(USUAL_PORT):
+            if listens(USUAL_PORT):  # perhaps another instance, which left this one no place
                 fail(
                     f"The app listens on port {USUAL_PORT}. It was started with PORT={self.port}.",
                     f"It listens on the port that PORT names, and on {USUAL_PORT} when there is none.",
@@ -92,7 +104,7 @@ class Api:
             raise
 
 
-def start_api(pod: Pod, built: Built, port: int, environment: Mapping[str, str], name: str) -> Api:
+def start_api(pod: Pod, built: Built, port: int, environment: Mapping[str, str], name: str, patience: Patience) -> Api:
     """Starts an instance of the image; comes back at once.
 
     Args:
@@ -101,10 +113,11 @@ def start_api(pod: Pod, built: Built, port: int, environment: Mapping[str, str],
         port: told to the app in ``PORT``.
         environment: what else it is told; ``API_KEY`` must be there.
         name: what messages call it.
+        patience: how long it may keep us waiting.
     """
     env = {**built.env, **environment, "PORT": str(port)}
     running = pod.start(Program(built.argv, env=env, cwd=built.workdir, limits=SERVICE, built=built))
-    return Api(running, port, environment["API_KEY"], name)
+    return Api(running, port, environment["API_KEY"], name, patience)
 
 
 def free_ports(count: int) -> list[int]:

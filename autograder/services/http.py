@@ -25,6 +25,7 @@ class Answer:
         problem: why there was no whole answer, as a clause; empty when there was one.
         request: what was asked, as text to show.
         headers: the answer's, by their names in lower case.
+        late: whether its deadline passed before it was whole.
     """
 
     status: int
@@ -32,6 +33,7 @@ class Answer:
     problem: str
     request: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    late: bool = False
 
     @property
     def text(self) -> str:
@@ -78,17 +80,18 @@ def ask(url: str, body: Any = None, *, seconds: float = 30.0, headers: Mapping[s
         finally:
             clock.cancel()
     except (HTTPException, OSError) as error:
-        if late.is_set() or isinstance(error, TimeoutError):
-            problem = f"it did not end within {seconds:g} seconds"
+        if isinstance(error, TimeoutError):
+            late.set()
         elif isinstance(error, ConnectionError):
             problem = f"no connection ({error})"
         else:
             problem = f"it was broken ({type(error).__name__}: {error})"
-        return Answer(0, b"", problem[:400], shown)
+        if not late.is_set():
+            return Answer(0, b"", problem[:400], shown)
     finally:
         connection.close()
     if late.is_set():
-        return Answer(0, b"", f"it did not end within {seconds:g} seconds", shown)
+        return Answer(0, b"", f"it did not end within {seconds:g} seconds", shown, late=True)
     if len(content) > LARGEST:
         return Answer(0, b"", f"it is larger than {LARGEST >> 20} MiB", shown)
     told = {name.lower(): value for name, value in response.getheaders()}

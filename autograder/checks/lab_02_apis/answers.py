@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 
-from autograder.checking import EvidenceBox, check, fail, polling
-from autograder.checking.anything import for_any_images
+from autograder.checking import CheckFailed, EvidenceBox, check, fail, polling
+from autograder.checking.anything import GiveUp, for_any_images
 from autograder.checking.contract import Known, explore
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array
@@ -70,6 +70,8 @@ def any_image_gets_the_models_answer(app: Api, upstream: Upstream, seed: int, ev
         answer = app.predict(images)
         evidence.items.clear()  # of what was tried, the last and simplest is shown
         show(evidence, "Images, and the answer to them", answer)
+        if answer.problem:
+            raise GiveUp(CheckFailed(f"POST /predict gave {answer}.", "The model's own answer."))
         require_own_answer(answer, np.array(images, dtype=np.float32), models)
 
     for_any_images(attempt, seed)

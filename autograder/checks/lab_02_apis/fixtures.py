@@ -25,6 +25,7 @@ from autograder.pods import Pod
 from autograder.pods.building import Build, Built
 from autograder.schedule import Later
 from autograder.services.api import Api, free_ports, start_api
+from autograder.services.patience import Patience
 from autograder.services.savedmodel import random_dense
 from autograder.services.tfserving import ModelServer, start_model_server, version_of
 from autograder.submission import Intake
@@ -142,7 +143,7 @@ class Started:
 def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None]) -> Iterator[Started]:
     """Sets the image, the model server and the stubs going; nobody waits here."""
     rng = generator(seed, "upstream")
-    ports = free_ports(5)
+    ports, patience = free_ports(5), Patience()
     upstream = _start_upstream(pod, seed, (ports[0], ports[1]))
     versions("tfserving", version_of(upstream.server))
     largest = int(rng.integers(40, 90))
@@ -155,16 +156,15 @@ def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None
     def start(building: Future[Built]) -> Instances:
         built = building.result()
         if not built.ok:
-            fail(built.problem, "`docker build` makes an image of the submission.", "Read the line that it names.")
-        if not built.argv:
-            fail("The image has no command.", "A CMD or ENTRYPOINT that starts the app.")
+            saw, _, expected = built.problem.partition(" Expected: ")
+            fail(saw, expected or "An image of the submission.", "Part 1 of the README says what the image needs.")
         reals = {"MODEL_SERVER_URL": upstream.server.url, "MODEL_SERVER_GRPC": f"127.0.0.1:{ports[1]}"}
 
         def one(port: int, where: dict[str, str], seconds: float, name: str) -> Api:
             # Also with three attempts, most of the time is the model server's.
             backoff = BACKOFF if seconds == PATIENT else BACKOFF / 10
             times = {"MODEL_TIMEOUT": f"{seconds:g}", "RETRY_BACKOFF": f"{backoff:g}"}
-            return start_api(pod, built, port, {**common, **where, **times}, name)
+            return start_api(pod, built, port, {**common, **where, **times}, name, patience)
 
         def behind(stub: ModelStub) -> dict[str, str]:
             return {"MODEL_SERVER_URL": stub.rest, "MODEL_SERVER_GRPC": stub.grpc}

@@ -45,10 +45,15 @@ def connections_are_shared(wired: Wired, seed: int, evidence: EvidenceBox) -> No
     """Over 200 requests, the number of connections to the model server stays small."""
     rows = different(MANY, seed, "many")
     with wired.stub.behaving("answer"), ThreadPoolExecutor(AT_A_TIME) as executor:
-        answers = list(executor.map(lambda row: wired.api.predict([row.tolist()]), rows))
+        answers = []
+        for answer in executor.map(lambda row: wired.api.predict([row.tolist()]), rows):
+            answers.append(answer)
+            if answer.problem:  # nobody waits for two hundred of these
+                executor.shutdown(cancel_futures=True)
+                break
         count, calls = len(wired.stub.connections), len(wired.stub.calls)
     evidence.text("What the model server saw", f"{calls} calls to predict, through {count} connections")
-    for row, answer in zip(rows, answers, strict=True):
+    for row, answer in zip(rows, answers, strict=False):
         require_own_answer(answer, row[np.newaxis], [wired.stub.model])
     if count > MOST_CONNECTIONS:
         fail(

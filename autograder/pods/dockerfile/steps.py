@@ -80,7 +80,7 @@ def carry_out(context: Context, env: Mapping[str, str], most: int) -> Carried:
     if not carried.argv or not carried.argv[0]:
         raise Mistake(
             "The Dockerfile says nothing about what to run: it has neither CMD nor ENTRYPOINT. "
-            'Expected: CMD ["uvicorn", "main:app", …] or the like in the last stage.'
+            'Expected: CMD ["python", "-m", "app"] or the like in the last stage.'
         )
     return carried
 

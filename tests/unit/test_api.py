@@ -1,0 +1,105 @@
+"""A student's API as the grader asks it: what it may take altogether, and what is said when it took that."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autograder.checking.anything import GiveUp, for_any_images
+from autograder.checks.lab_02_apis.visible import looks
+from autograder.errors import CheckFailed
+from autograder.services.api import Api
+from autograder.services.patience import Patience
+
+PATIENCE, THEN = 0.5, 0.1  # seconds
+
+
+class Dawdler(BaseHTTPRequestHandler):
+    """Answers /quick at once, and everything else when nobody waits any more."""
+
+    def do_GET(self) -> None:
+        if self.path != "/quick":
+            self.server.over.wait(60)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def dawdler() -> Iterator[Api]:
+    """An API that takes its time, and a grader with little patience."""
+    nobody: Any = None
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dawdler) as server:
+        server.over = over = threading.Event()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield Api(nobody, server.server_port, "key", "the app", Patience(PATIENCE, THEN))
+        over.set()
+        server.shutdown()
+
+
+def test_an_app_that_dawdles_is_waited_for_until_its_time_is_used_up(dawdler: Api) -> None:
+    said = "no answer: it did not end within {} seconds, and the app has kept the grader waiting for 0.5 seconds in all"
+    assert str(dawdler.ask("/slow")) == said.format(PATIENCE)
+    assert str(dawdler.ask("/slow")) == said.format(THEN)
+
+
+def test_what_is_quick_goes_on_as_before(dawdler: Api) -> None:
+    dawdler.patience = Patience(0, then=60)  # used up, on a machine that may be slow
+    assert dawdler.ask("/quick").status == 200
+
+
+def test_an_app_that_is_late_by_a_checks_own_measure_hears_nothing_of_patience(dawdler: Api) -> None:
+    assert str(dawdler.ask("/slow", seconds=0.05)) == "no answer: it did not end within 0.05 seconds"
+
+
+def test_a_refused_connection_is_not_called_late(dawdler: Api) -> None:
+    dawdler.ask("/slow")
+    dawdler.port = 1
+    assert "kept the grader waiting" not in str(dawdler.ask("/slow"))
+
+
+def test_who_waits_for_several_answers_at_a_time_waits_once() -> None:
+    patience = Patience(10)
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(patience.waiting(60))
+        time.sleep(0.2)
+    with patience.waiting(60) as allowed:
+        assert 8 < allowed < 10
+
+
+def test_the_search_for_simple_images_ends_with_the_first_that_gets_no_answer() -> None:
+    tried = []
+
+    def attempt(images: list[list[float]]) -> None:
+        tried.append(images)
+        raise GiveUp(CheckFailed("no answer"))
+
+    with pytest.raises(CheckFailed, match="no answer"):
+        for_any_images(attempt, 1)
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({}, " (all its pixels are 0)"),
+        ({63: 0.5}, " (all its pixels are 0, but pixel 63 is 0.5)"),
+        ({1: 3, 2: 4}, " (all its pixels are 0, but pixel 1 is 3 and pixel 2 is 4)"),
+        ({1: 3, 2: 4, 3: 5}, ""),
+    ],
+)
+def test_a_simple_image_is_told_in_words(changed: dict[int, float], words: str) -> None:
+    image = np.zeros(64, dtype=np.float32)
+    for pixel, value in changed.items():
+        image[pixel] = value
+    assert looks(image) == words
