@@ -296,7 +296,7 @@ def _problem(case: Any, response: Any, checks: list[Any]) -> str:
             f"{getattr(failure, 'title', type(failure).__name__)}: {getattr(failure, 'message', failure)}"
             for failure in group.exceptions
         ]
-        return min(told)[:1200]  # of several always the same one
+        return min(told)[:1200].rstrip(": ")  # of several always the same one; a title may say it all
     return ""
 
 

@@ -30,7 +30,7 @@ from autograder.services.api import Api
     skill=1,
     points=4,
     needs=[alive_and_ready],
-    hint="Liveness asks nobody: restarting the API mends no model server. Readiness asks the model server.",
+    hint="Liveness asks nobody: restarting the API mends no model server. Readiness asks the model server, every time.",
 )
 def without_a_model_server_it_is_alive_and_not_ready(hurried: Wired, evidence: EvidenceBox) -> None:
     """With the model server down, ready is 503 and live is 200; when it is back, so is readiness."""
@@ -100,21 +100,25 @@ def the_client_prints_the_answer(
     if not finished.ok or not any(
         found.shape == model(pixels).shape and np.abs(found - model(pixels)).max() <= TOLERANCE for model in models
     ):
-        fail(f"`{shown(argv)}` {finished.ending()} and printed {json.dumps(printed)[:400]}.", "The API's own answer.")
+        saw = f"`{shown(argv)}` {finished.ending()} and printed {json.dumps(printed)[:400]}."
+        fail(saw, "The API's own answer, all of it.")
 
 
-# As they stand in the body: most of them are no JSON that a serializer would write.
+INFINITE = "`allow_inf_nan=False`; and leave `input` out of your 422: a NaN is no JSON, so that becomes a 500."
+RANGE = "`Field(ge=0, le=16)`: what lies outside is no pixel."
+STRICT = "`Field(strict=True)`: otherwise pydantic makes numbers of “3” and true."
+# As they stand in the body: most of them are no JSON that a serializer would write. And what mends it.
 NUMBERS = {
-    "a NaN": "NaN",
-    "an Infinity": "Infinity",
-    "a -Infinity": "-Infinity",
-    "a number that is larger than any float": "1e999",
-    "a number of 400 digits": "9" * 400,
-    "a pixel of -1": "-1",
-    "a pixel of 16.5": "16.5",
-    "a pixel in quotes": '"3"',
-    "a pixel that is true": "true",
-    "a pixel that is null": "null",
+    "a NaN": ("NaN", INFINITE),
+    "an Infinity": ("Infinity", INFINITE),
+    "a -Infinity": ("-Infinity", INFINITE),
+    "a number that is larger than any float": ("1e999", INFINITE),
+    "a number of 400 digits": ("9" * 400, RANGE),
+    "a pixel of -1": ("-1", RANGE),
+    "a pixel of 16.5": ("16.5", RANGE),
+    "a pixel in quotes": ('"3"', STRICT),
+    "a pixel that is true": ("true", STRICT),
+    "a pixel that is null": ("null", STRICT),
 }
 
 
@@ -123,15 +127,15 @@ NUMBERS = {
     skill=3,
     points=4,
     needs=[bad_shapes_are_refused],
-    hint="Python's JSON reader takes NaN, and a 422 that repeats it can't be written. Are your numbers strict?",
+    hint="Let the type say it: `Annotated[float, Field(strict=True, ge=0, le=16, allow_inf_nan=False)]`.",
 )
 def bad_numbers_are_refused(app: Api, evidence: EvidenceBox) -> None:
     """A pixel that is no number from 0 to 16 is refused with 422, and the answer names `images`."""
-    for what, number in NUMBERS.items():
+    for what, (number, hint) in NUMBERS.items():
         body = '{"images": [[' + ", ".join(["0"] * 40 + [number] + ["0"] * 23) + "]]}"
         answer = app.ask("/predict", body.encode(), headers={"X-API-Key": app.key})
         show(evidence, f"An image with {what}", answer)
-        require_refusal(answer, "images", f"An image with {what}")
+        require_refusal(answer, "images", f"An image with {what}", hint=hint)
 
 
 BODIES: dict[str, tuple[bytes, str]] = {
@@ -203,5 +207,6 @@ def every_answer_keeps_the_document(app: Api, largest: int, seed: int, evidence:
         curl = found.curl.replace("[Filtered]", "$API_KEY").replace(app.key, "$API_KEY")
         curl = curl.replace(app.url, "http://localhost:8000").replace("'X-API-Key: $API_KEY'", '"X-API-Key: $API_KEY"')
         evidence.http("Repeat it with curl", curl, found.answer)
-        again = f" Repeat it: {curl[:1500]}" if curl else ""
-        fail(f"{found.problem}{again}", "An answer that the document describes, and never a 5xx.")
+        told = f"\nThe answer: {found.answer[:400]}" if found.answer else ""
+        again = f"\nRepeat it: {curl[:1500]}" if curl else ""
+        fail(f"{found.problem}{told}{again}", "An answer that the document describes, and never a 5xx.")

@@ -60,27 +60,30 @@ def the_key_is_compared_in_constant_time(pod: Pod, intake: Intake) -> None:
     points=3,
     needs=[only_the_key_opens],
     last=True,
-    hint="A key belongs in the environment of the running container. `.dockerignore` keeps .env out of the image.",
+    hint="A key belongs in the environment of the running container. Print and repeat neither settings nor headers.",
 )
 def the_key_is_nowhere(started: Started, keys: Keys, built: Built, pod: Pod, evidence: EvidenceBox) -> None:
     """The keys are found in no log, answer or file, and in no layer of the image."""
     instances = started.instances.result()
     for api in (instances.app, instances.wired, instances.hurried):
         api.predict([[0.0] * 63])  # one more that is refused, since errors tell most
-        if keys.api in api.running.log():
-            fail(f"The API key stands in the log of {api.name}.", "No line of the log holds it.")
+        if told := next((line for line in api.running.log().splitlines() if keys.api in line), ""):
+            shown = told.replace(keys.api, "<the key>")[:300]
+            fail(f"The API key stands in the log of {api.name}, in this line: {shown}", "No line of the log holds it.")
         for answer in api.answers:
             if keys.api.encode() in answer.body or keys.api in str(answer.headers):
                 show(evidence, "The answer that holds the key", answer)
-                fail("The API key stands in an answer of the app.", "No answer holds it.")
+                shown = short(answer).replace(keys.api, "<the key>")
+                fail(f"The API key stands in an answer of the app: {shown}", "No answer holds it.")
     for path, content in files(pod):
         if keys.api.encode() in content:
-            fail(f"The API key stands in the file {path}.", "It is in the environment, and nowhere else.")
+            fail(f"The app wrote the API key into the file {path}.", "It is in the environment, and nowhere else.")
     evidence.text("How the image was looked at", "layer by layer" if built.real else "what the Dockerfile copies")
     if keys.planted.encode() in built.found:
         fail(
             "A .env with a key lay beside the Dockerfile when the image was built, and the key is in a layer of it.",
             "Nothing of .env is in the image.",
+            "Name .env in `.dockerignore`. A `RUN rm` comes too late: the layer before it keeps the file.",
         )
 
 
@@ -124,9 +127,11 @@ def every_answer_names_its_request(app: Api, pixels: Array, evidence: EvidenceBo
 
     def name_of(answer: Any, what: str) -> str:
         show(evidence, what, answer)
+        if answer.problem:
+            fail(f"{what} did not come: {answer.problem}.", "An answer, and in it both headers.")
         for header in ("X-Request-ID", "X-Model-Version"):
             if not answer.headers.get(header.lower()):
-                fail(f"{what} ({answer.status}) has no {header}.", "Every answer has one.")
+                fail(f"{what} ({answer.status}) has no header {header}.", "Every answer has one.")
         return str(answer.headers["x-request-id"])
 
     own = {"X-Request-ID": "check-17_a"}
@@ -142,7 +147,12 @@ def every_answer_names_its_request(app: Api, pixels: Array, evidence: EvidenceBo
             fail(f"{what} has X-Request-ID: {name}.", f"The caller's own, {own['X-Request-ID']}.")
     good = asked["The answer to a good request"].json
     if not isinstance(good, dict) or good.get("request_id") != own["X-Request-ID"]:
-        fail(f"The answer was {json.dumps(good)[:300]}.", f"“request_id”: “{own['X-Request-ID']}”, as in the header.")
+        told = json.dumps(good.get("request_id") if isinstance(good, dict) else good)[:300]
+        fail(
+            f"The answer's header X-Request-ID is {own['X-Request-ID']}; “request_id” in its body is {told}.",
+            "The same in both.",
+            "The middleware keeps the id in `request.state`; the route takes it from there.",
+        )
     new = {name_of(app.predict(images), "Without an id of the caller's") for _ in range(3)}
     if len(new) != 3:
         fail(f"Three requests without an id got {', '.join(sorted(new))}.", "A new one each.")
@@ -232,7 +242,7 @@ def the_version_named_is_the_one_that_answered(
     with stub.behaving("move on"):
         answer = wired.api.predict(rows.tolist())
     show(evidence, f"The model server moved on from version {before} to {after} just before it answered", answer)
-    require_named_version(answer, rows, models)
+    require_named_version(answer, rows, models, f"A request while version {after} took the place of {before}")
 
     old = max(upstream.shelf.models)
     told = rows.tolist()
@@ -267,16 +277,20 @@ def the_version_named_is_the_one_that_answered(
     header = answer.headers.get("x-model-version", "")
     if header != str(read(answer, 2)[2]):
         show(evidence, "An answer with its headers", answer)
-        fail(f"An answer of version {new} has X-Model-Version: {header or 'none'}.", f"{new}.")
+        fail(
+            f"An answer of version {new} has the header X-Model-Version: {header or 'none'}.",
+            f"{new}, as in its body.",
+            "The route tells the middleware which version answered: `request.state.model_version`.",
+        )
 
 
-def require_named_version(answer: Any, rows: Array, models: dict[int, Any]) -> None:
-    """Fails the check unless an answer names one of the versions, and has its numbers."""
-    probabilities, _, version = read(answer, len(rows))
+def require_named_version(answer: Any, rows: Array, models: dict[int, Any], what: str) -> None:
+    """Fails the check unless an answer names one of the versions, and has its numbers; ``what`` gave it."""
+    probabilities, _, version = read(answer, len(rows), what)
     named = {number for number, model in models.items() if np.abs(probabilities - model(rows)).max() <= TOLERANCE}
     if named != {version}:
         gave = ", ".join(map(str, named)) or "neither of them"
-        fail(f"The answer names version {version!r}; its numbers are those of {gave}.", "The version that answered.")
+        fail(f"{what} named version {version!r}; its numbers are those of {gave}.", "The version that answered.")
 
 
 @check(
@@ -298,7 +312,7 @@ def the_image_is_nobody_special(built: Built, evidence: EvidenceBox) -> None:
     skill=12,
     points=2,
     needs=[alive_and_ready],
-    hint="HEALTHCHECK CMD [“python”, “-m”, “app.health”]: exit code 0 if GET /health/live at $PORT is 200, else 1.",
+    hint="HEALTHCHECK CMD [“python”, “-m”, “app.health”], which asks at PORT: 0 if /health/live is 200, else 1.",
 )
 def the_health_check_tells_alive_from_dead(app: Api, built: Built, pod: Pod, evidence: EvidenceBox) -> None:
     """The image's health check ends with 0 while the app is alive, and with another code when it is not."""
@@ -311,10 +325,10 @@ def the_health_check_tells_alive_from_dead(app: Api, built: Built, pod: Pod, evi
         finished = pod.run(Program(built.healthcheck, env=env, cwd=built.workdir, limits=limits, built=built))
         evidence.log(f"`{command}` with PORT={port}: {finished.ending()}", finished.tail())
         if finished.ok != alive:
-            state = "alive" if alive else "not there"
-            expected = "0" if alive else "another than 0"
+            state = "the app was alive there" if alive else "nobody listened there"
             fail(
-                f"While the app was {state}, `{command}` {finished.ending()}.", f"It reads PORT; exit code {expected}."
+                f"With PORT={port}, while {state}, `{command}` {finished.ending()}.",
+                "Exit code 0." if alive else "An exit code other than 0.",
             )
 
 
@@ -324,7 +338,7 @@ def the_health_check_tells_alive_from_dead(app: Api, built: Built, pod: Pod, evi
     points=4,
     needs=[slow_requests_overlap],
     last=True,
-    hint="uvicorn finishes what it has begun if SIGTERM reaches it: exec form, or `exec` in a shell.",
+    hint="uvicorn finishes what it has begun, if SIGTERM reaches it (CMD in exec form) and nothing cuts it short.",
 )
 def sigterm_loses_nothing(wired: Wired, seed: int, evidence: EvidenceBox) -> None:
     """SIGTERM while requests are in flight: every one is answered, then the app ends."""
@@ -338,8 +352,9 @@ def sigterm_loses_nothing(wired: Wired, seed: int, evidence: EvidenceBox) -> Non
         polling(
             lambda: True if not api.running.alive or api.ask("/health/live", seconds=5).problem else None,
             seconds=30,
-            saw="30 seconds after SIGTERM the app still took new requests.",
+            saw="30 seconds after SIGTERM the app still took new requests: it has not heard it, or takes no notice.",
             expected="It takes no more, finishes what it has begun, and ends.",
+            hint="Write CMD in exec form: a shell need not pass SIGTERM on. And leave the signal to uvicorn.",
         )
         # They go on for a while, as requests do: who cuts them off has the time to.
         wait(waiting, timeout=MEANWHILE, return_when=FIRST_COMPLETED)
@@ -350,7 +365,7 @@ def sigterm_loses_nothing(wired: Wired, seed: int, evidence: EvidenceBox) -> Non
         if answer.problem:
             show(evidence, "A request that was in flight at SIGTERM", answer)
             fail(f"A request that was in flight at SIGTERM got {short(answer)}", f"All {IN_FLIGHT} are answered.")
-        require_own_answer(answer, row[np.newaxis], [stub.model])
+        require_own_answer(answer, row[np.newaxis], [stub.model], "A request that was in flight at SIGTERM")
     finished = api.running.wait(60)
     if finished is None:
         fail("A minute after its last request, the app still ran.", "After SIGTERM it ends by itself.")

@@ -25,6 +25,7 @@ from autograder.services.http import Answer
 
 MANY, AT_A_TIME, MOST_CONNECTIONS = 200, 4, 50
 SLOW = 20
+NARROW = "Something lets only so many through: your client's limit of connections, or its pool of threads."
 ATTEMPTS = 3
 WAITS = 24  # requests whose retries are looked at
 
@@ -54,7 +55,7 @@ def connections_are_shared(wired: Wired, seed: int, evidence: EvidenceBox) -> No
         count, calls = len(wired.stub.connections), len(wired.stub.calls)
     evidence.text("What the model server saw", f"{calls} calls to predict, through {count} connections")
     for row, answer in zip(rows, answers, strict=False):
-        require_own_answer(answer, row[np.newaxis], [wired.stub.model])
+        require_own_answer(answer, row[np.newaxis], [wired.stub.model], f"One of {MANY} requests")
     if count > MOST_CONNECTIONS:
         fail(
             f"{MANY} requests, {AT_A_TIME} at a time, opened {count} connections to the model server.",
@@ -80,11 +81,12 @@ def slow_requests_overlap(wired: Wired, seed: int, evidence: EvidenceBox) -> Non
         answers = [future.result() for future in waiting]
     evidence.text("What the model server saw", f"{peak} requests at the same time, at most")
     if peak < SLOW:
-        fail(f"Of {SLOW} requests, at most {peak} were with the model server at the same time.", f"All {SLOW}.")
+        saw = f"Of {SLOW} requests, at most {peak} were with the model server at the same time."
+        fail(saw, f"All {SLOW}.", NARROW if peak > 1 else "")
     if alive.status != 200:
         fail(f"With {SLOW} requests waiting, GET /health/live gave: {short(alive)}", "200, at once.")
     for row, answer in zip(rows, answers, strict=True):
-        require_own_answer(answer, row[np.newaxis], [wired.stub.model])
+        require_own_answer(answer, row[np.newaxis], [wired.stub.model], f"One of {SLOW} slow requests")
 
 
 @check(
@@ -250,7 +252,13 @@ def a_batch_is_one_call(wired: Wired, largest: int, seed: int, evidence: Evidenc
         answer: Answer = wired.api.predict(rows.tolist())
         sizes = [len(call.rows) for call in wired.stub.calls]
     evidence.text("The calls that the model server saw", ", ".join(f"{size} images" for size in sizes) or "none")
+    if not sizes:
+        fail(
+            f"A request with {largest} images, as many as MAX_BATCH allows, made no call. It gave: {short(answer)}",
+            f"One call, of {largest} images.",
+            "MAX_BATCH is the most that is allowed; one image more is too many.",
+        )
     if sizes != [largest]:
-        calls = f"{len(sizes)} calls, of {', '.join(map(str, sizes[:6]))} images" if sizes else "no call"
+        calls = f"{len(sizes)} calls, of {', '.join(map(str, sizes[:6]))}{', …' if len(sizes) > 6 else ''} images"
         fail(f"A request with {largest} images made {calls}.", f"One call, of {largest} images.")
     require_own_answer(answer, rows, [wired.stub.model])

@@ -24,13 +24,19 @@ def short(answer: Answer) -> str:
     return str(answer)[:500]
 
 
-def read(answer: Answer, rows: int) -> tuple[Array, list[Any], Any]:
-    """The probabilities, digits and version of a 200. Fails the check when it is none, or has another form."""
+def read(answer: Answer, rows: int, what: str = "POST /predict") -> tuple[Array, list[Any], Any]:
+    """The probabilities, digits and version of a 200. Fails the check when it is none, or has another form.
+
+    Args:
+        answer: what came.
+        rows: how many images were sent.
+        what: what gave it, to begin a sentence with.
+    """
     found = answer.json
     predictions = found.get("predictions") if isinstance(found, dict) else None
     form = '{"predictions": [{"digit": …, "probabilities": […]}, …], "model_version": …, "request_id": …}'
     if answer.status != 200 or not isinstance(predictions, list):
-        fail(f"POST /predict gave: {short(answer)}", f"200, and {form}")
+        fail(f"{what} gave: {short(answer)}", f"200, and {form}")
     if len(predictions) != rows:
         fail(f"{rows} images gave {len(predictions)} predictions.", "One prediction for each image.")
     try:
@@ -40,7 +46,8 @@ def read(answer: Answer, rows: int) -> tuple[Array, list[Any], Any]:
     except (KeyError, TypeError, ValueError, OverflowError):
         probabilities, digits, version = np.empty(0, dtype=np.float32), [], None
     if probabilities.shape != (rows, 10):
-        fail(f"POST /predict gave: {short(answer)}", f"For each image ten probabilities: {form}")
+        saw, expected = f"{what} gave: {short(answer)}", f"For each image ten probabilities: {form}"
+        fail(saw, expected, "Compare the names, letter by letter.")
     return probabilities, digits, version
 
 
@@ -54,9 +61,9 @@ def looks(image: Array) -> str:
     return f" (all its pixels are {most:.9g}{', but ' + ' and '.join(others) if others else ''})"
 
 
-def require_own_answer(answer: Answer, rows: Array, models: list[Model]) -> None:
-    """Fails the check when an answer is not that of one of the models."""
-    probabilities, digits, _ = read(answer, len(rows))
+def require_own_answer(answer: Answer, rows: Array, models: list[Model], what: str = "POST /predict") -> None:
+    """Fails the check when an answer is not that of one of the models; ``what`` gave it, to begin a sentence with."""
+    probabilities, digits, _ = read(answer, len(rows), what)
     expected = min((model(rows) for model in models), key=lambda own: float(np.abs(probabilities - own).max()))
     for row, wrong in enumerate(~(np.abs(probabilities - expected) <= TOLERANCE)):
         if not wrong.any():
@@ -121,17 +128,31 @@ def predict_gives_the_models_answer(app: Api, upstream: Upstream, pixels: Array,
     require_own_answer(answer, pixels, list(upstream.shelf.models.values()))
 
 
-def require_refusal(answer: Answer, field: str, what: str, *, statuses: tuple[int, ...] = (422,)) -> None:
-    """Fails the check unless an answer is a 422 whose ``detail`` names the field in a ``loc``."""
+def require_refusal(
+    answer: Answer, field: str, what: str, *, hint: str = "", statuses: tuple[int, ...] = (422,)
+) -> None:
+    """Fails the check unless an answer is a 422 whose ``detail`` names the field in a ``loc``.
+
+    Args:
+        answer: what came.
+        field: the field's name; empty when there is none to name.
+        what: what was sent, to begin a sentence with.
+        hint: what to try when it was not refused; the check's own by default.
+        statuses: what it may be.
+    """
     expected = " or ".join(map(str, statuses))
     if field:
         expected += f", with a “loc” that names “{field}” in its “detail”"
     if answer.status not in statuses:
-        fail(f"{what} gave: {short(answer)}", f"{expected}.")
+        fail(f"{what} gave: {short(answer)}", f"{expected}.", hint)
     detail = answer.json.get("detail") if isinstance(answer.json, dict) else None
     locs = [one.get("loc") for one in detail if isinstance(one, dict)] if isinstance(detail, list) else []
     if field and not any(isinstance(loc, list) and field in loc for loc in locs):
-        fail(f"{what} gave: {short(answer)}", f"{expected}.")
+        fail(
+            f"{what} gave: {short(answer)}",
+            f"{expected}.",
+            "FastAPI's own 422 names the field. A handler of yours has to pass on each `loc` of `error.errors()`.",
+        )
 
 
 @check(
@@ -167,7 +188,7 @@ ERRORS = ("401", "403", "413", "422", "502", "503", "504")
     points=4,
     needs=[predict_gives_the_models_answer],
     visible=True,
-    hint="Look at /docs. `responses={503: {“model”: Problem}}` in the decorator; `examples` in json_schema_extra.",
+    hint="Look at /docs, and say it in the decorator: `responses={503: {“model”: Problem}, …}`.",
 )
 def the_document_tells_all(app: Api, evidence: EvidenceBox) -> None:
     """The OpenAPI document has an example request, a model of the answer, and a model of every error."""
@@ -181,9 +202,17 @@ def the_document_tells_all(app: Api, evidence: EvidenceBox) -> None:
         fail("The document has no POST /predict.", "It describes every route.")
     body = at(document, *("paths", "/predict", "post", "requestBody", "content", "application/json"))
     if not has_example(document, body):
-        fail("POST /predict has no example of a request.", "One in its schema, or in a field of that.")
+        fail(
+            "POST /predict has no example of a request.",
+            "One in its schema, or in a field of that.",
+            "`model_config = ConfigDict(json_schema_extra={“examples”: [...]})` in the model of the request.",
+        )
     if "predictions" not in at(document, *_schema("200"), "properties"):
-        fail("The 200 of POST /predict has no model with “predictions”.", "A response model.")
+        fail(
+            "The 200 of POST /predict has no model with “predictions”.",
+            "A model of the answer.",
+            "Say what the route returns: `-> PredictResponse`, or `response_model=PredictResponse` in its decorator.",
+        )
     for status in ERRORS:
         if not at(document, *_schema(status)):
             fail(f"POST /predict has no model for {status}.", f"One for each of {', '.join(ERRORS)}.")
@@ -241,9 +270,18 @@ def no_model_server_is_a_503(wired: Wired, pixels: Array, evidence: EvidenceBox)
 def require_503(answer: Answer, what: str) -> None:
     """Fails the check unless an answer is a 503 that says when to come back."""
     told = answer.headers.get("retry-after", "")
-    if answer.status != 503 or not told.isdecimal():
-        shown = f"with Retry-After: {told}" if told else "without Retry-After"
-        fail(f"{what} gave, {shown}: {short(answer)}", "503, and a Retry-After of whole seconds.")
+    expected = "503, and the header Retry-After with whole seconds."
+    if answer.status == 504 or answer.late:
+        fail(
+            f"{what} gave: {short(answer)}",
+            expected,
+            "Nobody was slow here. Do you try again until MODEL_TIMEOUT is over? Three attempts are enough.",
+        )
+    if answer.status != 503:
+        fail(f"{what} gave: {short(answer)}", expected)
+    if not told.isdecimal():
+        shown = f"Retry-After: {told}" if told else "no Retry-After"
+        fail(f"{what} gave, with {shown}: {short(answer)}", expected)
 
 
 @check(
@@ -269,7 +307,7 @@ def too_large_a_batch_is_413(app: Api, largest: int, evidence: EvidenceBox) -> N
     points=4,
     needs=[predict_gives_the_models_answer],
     visible=True,
-    hint="`APIKeyHeader(name=“X-API-Key”, auto_error=False)` in a dependency. Compare bytes: é is not ASCII.",
+    hint="Compare the whole key, as bytes: `hmac.compare_digest(given.encode(), key.encode())`. é is not ASCII.",
 )
 def only_the_key_opens(app: Api, pixels: Array, evidence: EvidenceBox) -> None:
     """Without `X-API-Key` it is 401, with a wrong one 403; the health endpoints ask for none."""
@@ -277,7 +315,11 @@ def only_the_key_opens(app: Api, pixels: Array, evidence: EvidenceBox) -> None:
     answer = app.ask("/predict", body)
     show(evidence, "No key", answer)
     if answer.status != 401:
-        fail(f"POST /predict without X-API-Key gave: {short(answer)}", "401.")
+        fail(
+            f"POST /predict without X-API-Key gave: {short(answer)}",
+            "401: who has no key is told to send one; who has a wrong one gets 403.",
+            "`APIKeyHeader(name=“X-API-Key”, auto_error=False)` in a dependency gives None when there is none.",
+        )
     wrong = {
         "half of the key": app.key[: len(app.key) // 2],
         "the key and one letter more": app.key + "x",
