@@ -15,15 +15,23 @@ import pytest
 
 from autograder.classroom.faults import Fault, alternatives, load_faults, surprises, verdicts
 from autograder.grading import grade
-from autograder.lab import ROOT, SOLUTIONS, load_lab
+from autograder.lab import ROOT, SOLUTIONS, Lab, load_lab
 
-LAB = load_lab("lab-01")
-FAULTS = load_faults(LAB)
-SAMPLE = FAULTS if os.environ.get("FAULTS") == "all" else FAULTS[:: -(-len(FAULTS) // 6)]
+LABS = [load_lab("lab-01"), load_lab("lab-02")]
+STEP = 1 if os.environ.get("FAULTS") == "all" else 20
+SAMPLE = [
+    pytest.param(lab, fault, id=f"{lab.short}-{fault.name}") for lab in LABS for fault in load_faults(lab)[::STEP]
+]
 
 
-def test_the_reference_gets_all_points_and_the_report_names_the_images(tmp_path: Path) -> None:
-    argv = ["make", "lab-01", "RUNTIME=docker", f"SUBMISSION={SOLUTIONS / LAB.id}", f"OUT={tmp_path}"]
+@pytest.fixture(params=LABS, ids=lambda lab: str(lab.short))
+def lab(request: pytest.FixtureRequest) -> Lab:
+    found: Lab = request.param
+    return found
+
+
+def test_the_reference_gets_all_points_and_the_report_names_the_images(lab: Lab, tmp_path: Path) -> None:
+    argv = ["make", lab.short, "RUNTIME=docker", f"SUBMISSION={SOLUTIONS / lab.id}", f"OUT={tmp_path}"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "100 of 100 points" in done.stdout
@@ -33,20 +41,21 @@ def test_the_reference_gets_all_points_and_the_report_names_the_images(tmp_path:
     assert json.loads((tmp_path / "results.json").read_text())["score"] == 100
 
 
-def test_the_starter_gets_none() -> None:
-    assert grade(LAB, LAB.folder, runtime="docker").score == 0
+def test_the_starter_gets_none(lab: Lab) -> None:
+    report = grade(lab, lab.folder, runtime="docker")
+    assert report.score == 0
+    assert report.graded
 
 
-@pytest.mark.parametrize("folder", alternatives(LAB)[:1], ids=lambda folder: str(folder.name))
-def test_another_right_answer_gets_all_points(folder: Path) -> None:
-    assert grade(LAB, folder, runtime="docker").score == 100
+def test_another_right_answer_gets_all_points(lab: Lab) -> None:
+    assert grade(lab, alternatives(lab)[0], runtime="docker").score == 100
 
 
-@pytest.mark.parametrize("fault", SAMPLE, ids=lambda fault: str(fault.name))
-def test_a_planted_fault_has_the_same_verdicts_in_both_runtimes(fault: Fault) -> None:
-    with fault.submission(LAB) as submission:
-        there = grade(LAB, submission, runtime="docker")
-        here = grade(LAB, submission, runtime="local", sandbox=False)
+@pytest.mark.parametrize(("lab", "fault"), SAMPLE)
+def test_a_planted_fault_has_the_same_verdicts_in_both_runtimes(lab: Lab, fault: Fault) -> None:
+    with fault.submission(lab) as submission:
+        there = grade(lab, submission, runtime="docker")
+        here = grade(lab, submission, runtime="local", sandbox=False)
     assert surprises(fault, there) == []
     assert verdicts(there) == verdicts(here)
     assert there.seed == here.seed

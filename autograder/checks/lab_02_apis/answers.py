@@ -161,7 +161,7 @@ BROKEN = {
     skill=3,
     points=3,
     needs=[bad_shapes_are_refused],
-    hint="`extra=“forbid”` in the model's configuration, and min_length=1 for a batch.",
+    hint='`ConfigDict(extra="forbid")` in the model of the request, and `min_length=1` for its images.',
 )
 def bad_bodies_are_refused(app: Api, evidence: EvidenceBox) -> None:
     """Missing and extra fields, wrong types and an empty batch are 422; what is no JSON at all is 400 or 422."""

@@ -312,7 +312,7 @@ def the_image_is_nobody_special(built: Built, evidence: EvidenceBox) -> None:
     skill=12,
     points=2,
     needs=[alive_and_ready],
-    hint="HEALTHCHECK CMD [“python”, “-m”, “app.health”], which asks at PORT: 0 if /health/live is 200, else 1.",
+    hint='HEALTHCHECK CMD ["python", "-m", "app.health"], which asks at PORT: 0 if /health/live is 200, else 1.',
 )
 def the_health_check_tells_alive_from_dead(app: Api, built: Built, pod: Pod, evidence: EvidenceBox) -> None:
     """The image's health check ends with 0 while the app is alive, and with another code when it is not."""

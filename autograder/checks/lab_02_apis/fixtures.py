@@ -157,7 +157,8 @@ def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None
         built = building.result()
         if not built.ok:
             saw, _, expected = built.problem.partition(" Expected: ")
-            fail(saw, expected or "An image of the submission.", "Part 1 of the README says what the image needs.")
+            expected = expected or "an image of the submission."
+            fail(saw, expected[0].upper() + expected[1:], "Part 1 of the README says what the image needs.")
         reals = {"MODEL_SERVER_URL": upstream.server.url, "MODEL_SERVER_GRPC": f"127.0.0.1:{ports[1]}"}
 
         def one(port: int, where: dict[str, str], seconds: float, name: str) -> Api:

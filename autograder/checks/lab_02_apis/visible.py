@@ -109,7 +109,7 @@ def alive_and_ready(app: Api, evidence: EvidenceBox) -> None:
         fail(
             f"The app listens on 127.0.0.1 only; nobody answers at 127.0.0.2:{app.port}, which is this machine too.",
             "It listens on all interfaces: on 127.0.0.1 nobody outside of its container reaches it.",
-            "Tell uvicorn the host 0.0.0.0: `host=“0.0.0.0”`, or `--host 0.0.0.0`.",
+            'Tell uvicorn the host 0.0.0.0: `host="0.0.0.0"`, or `--host 0.0.0.0`.',
         )
 
 
@@ -119,7 +119,7 @@ def alive_and_ready(app: Api, evidence: EvidenceBox) -> None:
     points=4,
     needs=[alive_and_ready],
     visible=True,
-    hint="POST {MODEL_SERVER_URL}/v1/models/{MODEL_NAME}:predict with {“instances”: [...]}, and pass its numbers on.",
+    hint='POST {MODEL_SERVER_URL}/v1/models/{MODEL_NAME}:predict with {"instances": [...]}, and pass its numbers on.',
 )
 def predict_gives_the_models_answer(app: Api, upstream: Upstream, pixels: Array, evidence: EvidenceBox) -> None:
     """`POST /predict` gives the model's own probabilities, and the likeliest digit."""
@@ -188,7 +188,7 @@ ERRORS = ("401", "403", "413", "422", "502", "503", "504")
     points=4,
     needs=[predict_gives_the_models_answer],
     visible=True,
-    hint="Look at /docs, and say it in the decorator: `responses={503: {“model”: Problem}, …}`.",
+    hint='Look at /docs, and say it in the decorator: `responses={503: {"model": Problem}, …}`.',
 )
 def the_document_tells_all(app: Api, evidence: EvidenceBox) -> None:
     """The OpenAPI document has an example request, a model of the answer, and a model of every error."""
@@ -205,7 +205,7 @@ def the_document_tells_all(app: Api, evidence: EvidenceBox) -> None:
         fail(
             "POST /predict has no example of a request.",
             "One in its schema, or in a field of that.",
-            "`model_config = ConfigDict(json_schema_extra={“examples”: [...]})` in the model of the request.",
+            '`model_config = ConfigDict(json_schema_extra={"examples": [...]})` in the model of the request.',
         )
     if "predictions" not in at(document, *_schema("200"), "properties"):
         fail(
@@ -318,7 +318,7 @@ def only_the_key_opens(app: Api, pixels: Array, evidence: EvidenceBox) -> None:
         fail(
             f"POST /predict without X-API-Key gave: {short(answer)}",
             "401: who has no key is told to send one; who has a wrong one gets 403.",
-            "`APIKeyHeader(name=“X-API-Key”, auto_error=False)` in a dependency gives None when there is none.",
+            '`APIKeyHeader(name="X-API-Key", auto_error=False)` in a dependency gives None when there is none.',
         )
     wrong = {
         "half of the key": app.key[: len(app.key) // 2],
