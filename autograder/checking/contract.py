@@ -52,6 +52,11 @@ class Explored:
     curl: str = ""
     answer: str = ""
 
+    @property
+    def crashed(self) -> bool:
+        """Whether the answer is a 5xx."""
+        return self.answer.startswith("5")
+
 
 @dataclass(frozen=True)
 class Known:
@@ -260,7 +265,8 @@ def _try_operation(operation: Any, job: dict[str, Any], checks: list[Any]) -> Ex
         statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
         if problem := _problem(case, response, checks):
             curl = case.as_curl_command(headers=job["headers"])
-            last[:] = [Explored("", problem, curl, f"{response.status_code} {response.text[:1500]}")]
+            where = f"{operation.method.upper()} {operation.path}"
+            last[:] = [Explored("", f"{where}: {problem}", curl, f"{response.status_code} {response.text[:1500]}")]
             raise AssertionError
 
     for mode, count in ((GenerationMode.POSITIVE, FITTING), (GenerationMode.NEGATIVE, UNFITTING)):
@@ -292,12 +298,15 @@ def _problem(case: Any, response: Any, checks: list[Any]) -> str:
     try:
         case.validate_response(response, checks=checks)
     except FailureGroup as group:
-        told = [
-            f"{getattr(failure, 'title', type(failure).__name__)}: {getattr(failure, 'message', failure)}"
-            for failure in group.exceptions
-        ]
-        return min(told)[:1200].rstrip(": ")  # of several always the same one; a title may say it all
+        return min(_told(failure) for failure in group.exceptions)[:1200]  # of several always the same one
     return ""
+
+
+def _told(failure: Exception) -> str:
+    """A failure in a line or two: of a long message what is wrong, and where in the document that follows from."""
+    what, *more = str(getattr(failure, "message", failure)).split("\n\n")
+    where = "".join(f" ({paragraph.rstrip(':')})" for paragraph in more if paragraph.startswith("Schema at"))
+    return f"{getattr(failure, 'title', type(failure).__name__)}: {what}{where}".rstrip(": ")
 
 
 def _no_answer(error: requests.RequestException) -> str:

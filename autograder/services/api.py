@@ -10,7 +10,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from autograder.pods import Limits, MiB, Pod, Program, Running
@@ -58,12 +58,16 @@ class Api:
     def ask(
         self, path: str, body: Any = None, *, seconds: float = 60.0, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Any request; a POST when there is a body."""
+        """Any request; a POST when there is a body. Raises CheckFailed when the app has taken all the time it has."""
         with self.patience.waiting(seconds) as allowed:
             answer = ask(self.url + path, body, seconds=allowed, headers=headers)
         if answer.late and allowed < seconds:
-            all_in_all = f"the app has kept the grader waiting for {self.patience.seconds:g} seconds in all"
-            answer = replace(answer, problem=f"{answer.problem}, and {all_in_all}")
+            fail(
+                f"{'GET' if body is None else 'POST'} {path} gave {answer}. "
+                f"The app has kept the grader waiting for {self.patience.seconds:g} seconds in all.",
+                f"Quick answers: from now on, each has {self.patience.then:g} seconds.",
+                "Find out what is slow, and mend that first. It may be the reason why other checks failed, too.",
+            )
         with self._lock:
             if len(self.answers) < REMEMBERED:
                 self.answers.append(answer)

@@ -91,7 +91,7 @@ def ask(url: str, body: Any = None, *, seconds: float = 30.0, headers: Mapping[s
     finally:
         connection.close()
     if late.is_set():
-        return Answer(0, b"", f"it did not end within {seconds:g} seconds", shown, late=True)
+        return Answer(0, b"", f"it did not end within {seconds:.3g} seconds", shown, late=True)
     if len(content) > LARGEST:
         return Answer(0, b"", f"it is larger than {LARGEST >> 20} MiB", shown)
     told = {name.lower(): value for name, value in response.getheaders()}

@@ -15,8 +15,8 @@ class Patience:
     few: what is quick goes on as before, and what is slow ends soon.
     """
 
-    def __init__(self, seconds: float = 200.0, then: float = 5.0) -> None:
-        self.seconds, self._then = seconds, then
+    def __init__(self, seconds: float = 300.0, then: float = 5.0) -> None:
+        self.seconds, self.then = seconds, then
         self._left = seconds
         self._counted = 0.0  # until when the waiting has been counted, ``time.monotonic``
         self._lock = threading.Lock()
@@ -26,7 +26,7 @@ class Patience:
         """A wait for one answer that may take ``seconds``; gives how many of them it has."""
         began = time.monotonic()
         try:
-            yield min(seconds, max(self._left, self._then))
+            yield min(seconds, max(self._left, self.then))
         finally:
             with self._lock:
                 now = time.monotonic()
