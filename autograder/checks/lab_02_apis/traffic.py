@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, generator
 from autograder.checking.stubs import unwilling
-from autograder.checks.lab_02_apis.fixtures import BACKOFF, Wired
+from autograder.checks.lab_02_apis.fixtures import BACKOFF, SHORT, Wired
 from autograder.checks.lab_02_apis.visible import (
     no_model_server_is_a_503,
     predict_gives_the_models_answer,
@@ -89,7 +89,7 @@ def slow_requests_overlap(wired: Wired, seed: int, evidence: EvidenceBox) -> Non
     skill=7,
     points=4,
     needs=[no_model_server_is_a_503],
-    hint="Most timeouts start anew with every byte. `asyncio.timeout(settings.model_timeout)` is for all of it.",
+    hint="`asyncio.timeout(settings.model_timeout)` is for the whole call; clients' own start anew with every byte.",
 )
 def a_slow_model_server_is_a_504(hurried: Wired, pixels: Array, evidence: EvidenceBox) -> None:
     """A model server that says nothing, or a byte now and then, is 504 when `MODEL_TIMEOUT` is over."""
@@ -97,9 +97,10 @@ def a_slow_model_server_is_a_504(hurried: Wired, pixels: Array, evidence: Eviden
         with hurried.stub.behaving(kind):  # type: ignore[arg-type]
             # It says nothing more until we have an answer: whoever waits for it waits in vain.
             answer = hurried.api.predict(pixels.tolist(), seconds=30)
-        show(evidence, f"A model server {what}, with MODEL_TIMEOUT=1", answer)
+        show(evidence, f"A model server {what}, with MODEL_TIMEOUT={SHORT:g}", answer)
         if answer.status != 504:
-            fail(f"With a model server {what}, POST /predict gave: {short(answer)}", "504, when MODEL_TIMEOUT is over.")
+            saw = f"With a model server {what}, and MODEL_TIMEOUT={SHORT:g}, POST /predict gave: {short(answer)}"
+            fail(saw, "504, when MODEL_TIMEOUT is over.")
 
 
 @check(
@@ -189,10 +190,46 @@ def retries_wait_for_a_random_time(wired: Wired, seed: int, evidence: EvidenceBo
     spread = waits[-4] - waits[3]
     if spread < 0.16 * BACKOFF or (waits[0] >= BACKOFF and spread < BACKOFF):
         fail(
-            f"The shortest of {WAITS} waits before the first retry was {waits[0]:.3f} seconds, and most of them lie "
-            f"within {spread:.3f} seconds of each other: {shown[:200]}.",
+            f"Of {WAITS} waits before the first retry, the shortest was {waits[0]:.3f} seconds and the longest "
+            f"{waits[-1]:.3f}; most of them lie within {spread:.3f} seconds of each other.",
             f"Random times between 0 and the {BACKOFF:g} seconds of RETRY_BACKOFF.",
         )
+
+
+@dataclass(frozen=True)
+class Unwilling:
+    """An API that does not answer the client, and what the client has to do.
+
+    Attributes:
+        status: what it answers instead.
+        seconds: for how long; then 200.
+        words: what it answers, for a sentence.
+        times: how often the client may ask.
+        ok: whether it ends with exit code 0.
+        expected: this, as a sentence.
+    """
+
+    status: int
+    seconds: float
+    words: str
+    times: frozenset[int]
+    ok: bool
+    expected: str
+
+
+TWICE, SEVERAL, ONCE = frozenset({2}), frozenset(range(2, ATTEMPTS + 1)), frozenset({1})
+UNWILLING = (
+    Unwilling(
+        *(503, 1.0, "503 with Retry-After: 1 for a second, and 200 from then on", TWICE, True),
+        "It asks twice, a second apart, and ends with exit code 0.",
+    ),
+    Unwilling(
+        *(503, 60.0, "503 with Retry-After: 1, always", SEVERAL, False),
+        "It asks again, gives up after three attempts at most, and ends with exit code 1.",
+    ),
+    Unwilling(422, 60.0, "422", ONCE, False, "It asks once, and ends with exit code 1: the request stays wrong."),
+    Unwilling(403, 60.0, "403", ONCE, False, "It asks once, and ends with exit code 1: the key stays wrong."),
+)
 
 
 @check(
@@ -205,30 +242,27 @@ def retries_wait_for_a_random_time(wired: Wired, seed: int, evidence: EvidenceBo
 def the_client_retries_too(programs: Programs, pixels: Array, evidence: EvidenceBox) -> None:
     """`client.py` comes back when `Retry-After` says, three times at most, and only after a 503."""
 
-    def case(status: int, patience: float, expected: Callable[[int, bool], bool], words: str) -> None:
-        with unwilling(status, patience, b'{"predictions": [], "model_version": 1, "request_id": "r"}') as stub:
+    def ask(case: Unwilling) -> None:
+        with unwilling(
+            case.status, case.seconds, b'{"predictions": [], "model_version": 1, "request_id": "r"}'
+        ) as stub:
             argv = ("client.py", "--url", stub.url, "--timeout", "20", "predict")
             stdin = json.dumps(pixels.tolist()).encode()
             finished, printed = programs.json(*argv, stdin=stdin, env={"API_KEY": "a-key"})
             count = sum(request.method == "POST" for request in stub.requests)
+        asked = f"asked {count} time{'s' if count != 1 else ''}"
         evidence.http(
-            f"An API that answers {words}", shown(argv), f"{count} requests; it printed {json.dumps(printed)}"
+            f"An API that answers {case.words}", shown(argv), f"It {asked}, and printed {json.dumps(printed)}"
         )
-        if not expected(count, finished.ok):
+        if count not in case.times or finished.ok != case.ok:
             fail(
-                f"With an API that answers {words}, the client sent {count} requests, {finished.ending()} "
+                f"With an API that answers {case.words}, the client {asked}, {finished.ending()} "
                 f"and printed {json.dumps(printed)[:300]}.",
-                "After 503 it comes back when Retry-After says, three attempts at most; otherwise it doesn't.",
+                case.expected,
             )
 
-    cases: list[tuple[int, float, Callable[[int, bool], bool], str]] = [
-        (503, 1.0, lambda count, ok: count == 2 and ok, "503 with Retry-After: 1, and 200 from then on"),
-        (503, 60.0, lambda count, ok: 2 <= count <= ATTEMPTS and not ok, "503 with Retry-After: 1, always"),
-        (422, 60.0, lambda count, ok: count == 1 and not ok, "422"),
-        (403, 60.0, lambda count, ok: count == 1 and not ok, "403"),
-    ]
-    with ThreadPoolExecutor(len(cases)) as executor:
-        futures: list[Future[None]] = [executor.submit(case, *one) for one in cases]
+    with ThreadPoolExecutor(len(UNWILLING)) as executor:
+        futures: list[Future[None]] = [executor.submit(ask, case) for case in UNWILLING]
         for future in futures:
             future.result()
 
@@ -254,6 +288,6 @@ def a_batch_is_one_call(wired: Wired, largest: int, seed: int, evidence: Evidenc
             "MAX_BATCH is the most that is allowed; one image more is too many.",
         )
     if sizes != [largest]:
-        calls = f"{len(sizes)} calls, of {', '.join(map(str, sizes[:6]))}{', …' if len(sizes) > 6 else ''} images"
+        calls = f"{len(sizes)} calls, of {' + '.join(map(str, sizes[:6]))}{' + …' if len(sizes) > 6 else ''} images"
         fail(f"A request with {largest} images made {calls}.", f"One call, of {largest} images.")
     require_own_answer(answer, rows, [wired.stub.model])

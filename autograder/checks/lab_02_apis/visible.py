@@ -290,7 +290,7 @@ def require_503(answer: Answer, what: str) -> None:
     points=3,
     needs=[predict_gives_the_models_answer],
     visible=True,
-    hint="Compare with settings.max_batch, which comes from MAX_BATCH.",
+    hint="More images than settings.max_batch are too many, just as many are not. It comes from MAX_BATCH.",
 )
 def too_large_a_batch_is_413(app: Api, largest: int, evidence: EvidenceBox) -> None:
     """`MAX_BATCH` images go into one request; one more is 413."""
@@ -298,7 +298,7 @@ def too_large_a_batch_is_413(app: Api, largest: int, evidence: EvidenceBox) -> N
         answer = app.predict([[1.0] * 64] * count)
         evidence.http(f"{count} images, with MAX_BATCH={largest}", answer.request[:300], short(answer))
         if answer.status != status:
-            fail(f"With MAX_BATCH={largest}, {count} images gave: {short(answer)}", f"{status}.")
+            fail(f"With MAX_BATCH={largest}, {count} images gave: {short(answer)[:120]}", f"{status}.")
 
 
 @check(
