@@ -119,7 +119,7 @@ def _device(path: Path) -> int | None:
     skill=11,
     points=2,
     needs=[predict_gives_the_models_answer],
-    hint="Middleware sees every answer, also the ones that FastAPI makes. Is a strange id replaced, and not repeated?",
+    hint="Middleware sees every answer, also the ones that FastAPI makes by itself: both headers belong there.",
 )
 def every_answer_names_its_request(app: Api, pixels: Array, evidence: EvidenceBox) -> None:
     """Every answer, of whatever status, has `X-Model-Version` and `X-Request-ID`: the caller's own if well formed."""
@@ -137,7 +137,7 @@ def every_answer_names_its_request(app: Api, pixels: Array, evidence: EvidenceBo
     own = {"X-Request-ID": "check-17_a"}
     asked = {
         "The answer to a good request": app.predict(images, headers=own),
-        "The answer to a bad one": app.predict([[1.0]], headers=own),
+        "The answer to a bad request": app.predict([[1.0]], headers=own),
         "The answer without a key": app.ask("/predict", {"images": images}, headers=own),
         "The answer for an unknown path": app.ask("/nowhere", headers=own),
         "The answer of /health/live": app.ask("/health/live", headers=own),
@@ -159,7 +159,11 @@ def every_answer_names_its_request(app: Api, pixels: Array, evidence: EvidenceBo
     for strange in ('a" b', "x" * 200, "tab\tid"):
         name = name_of(app.predict(images, headers={"X-Request-ID": strange}), f"An id of {len(strange)} characters")
         if name == strange:
-            fail(f"The id {strange[:40]!r} was taken as it is.", "1 to 64 letters, digits, - and _; else a new one.")
+            fail(
+                f"The id {strange[:40]!r} was taken as it is.",
+                "1 to 64 letters, digits, - and _; else a new one.",
+                "`re.fullmatch` tells whether an id is well formed.",
+            )
 
 
 @check(
@@ -197,10 +201,10 @@ def every_request_is_one_line(app: Api, pixels: Array, evidence: EvidenceBox) ->
         evidence.log(f"The log's lines with {name}", "\n".join(lines)[:2000])
         told = [found for line in lines if isinstance(found := parsed(line), dict) and found.get("request_id") == name]
         if len(lines) != 1 or len(told) != 1:
-            others = [line for line in lines if parsed(line) not in told] or lines[1:]
-            also = f", and this one: {others[0][:300]}" if others else "."
+            shown = "".join(f"\n{line[:300]}" for line in lines[:3])
+            what = f"has {len(lines)} lines" if len(lines) != 1 else "has a line that is no JSON with its “request_id”"
             fail(
-                f"Of the lines about one request, {len(told)} are JSON with its id as “request_id”{also}",
+                f"One request {what} in the log{':' if lines else '.'}{shown}",
                 "Exactly one line for each request, and that is JSON.",
             )
         (line,) = told
