@@ -82,8 +82,10 @@ def ask(url: str, body: Any = None, *, seconds: float = 30.0, headers: Mapping[s
     except (HTTPException, OSError) as error:
         if isinstance(error, TimeoutError):
             late.set()
-        elif isinstance(error, ConnectionError):
+        elif isinstance(error, ConnectionRefusedError):
             problem = f"no connection ({error})"
+        elif isinstance(error, ConnectionError):
+            problem = f"the connection broke ({error})"
         else:
             problem = f"it was broken ({type(error).__name__}: {error})"
         if not late.is_set():
