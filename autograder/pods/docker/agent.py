@@ -50,14 +50,14 @@ class Job:
 
 
 def connect(path: str) -> socket.socket:
-    """The connection to the grader, who may not have opened the socket yet."""
+    """The connection to the grader, who may not have opened the socket yet, or not have given it to this user."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     deadline = time.monotonic() + 60
     while True:
         try:
             connection.connect(path)
             return connection
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError, PermissionError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

@@ -240,9 +240,12 @@ class Yard:
     def _connected(self) -> socket.socket:
         with self._lock:
             if self._connection is None:
-                # Once: before any program of the student's has run, so it can be nobody but the agent.
-                self._connection, _ = self._listener.accept()
-                self._listener.close()
+                # Once: before any program of the student's has run, so it can be nobody but the agent. And for one that
+                # does not come nobody waits a second time.
+                try:
+                    self._connection, _ = self._listener.accept()
+                finally:
+                    self._listener.close()
                 self._path.unlink()
             return self._connection
 
