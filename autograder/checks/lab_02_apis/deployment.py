@@ -16,7 +16,7 @@ import numpy as np
 from autograder.checking import EvidenceBox, check, fail, polling
 from autograder.checking.load import Load
 from autograder.checking.shelf import Array, generator
-from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Keys, Started, Upstream, Wired
+from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Keys, Upstream, Wired
 from autograder.checks.lab_02_apis.traffic import slow_requests_overlap
 from autograder.checks.lab_02_apis.visible import (
     alive_and_ready,
@@ -62,10 +62,11 @@ def the_key_is_compared_in_constant_time(pod: Pod, intake: Intake) -> None:
     last=True,
     hint="A key belongs in the environment of the running container. Print and repeat neither settings nor headers.",
 )
-def the_key_is_nowhere(started: Started, keys: Keys, built: Built, pod: Pod, evidence: EvidenceBox) -> None:
+def the_key_is_nowhere(
+    app: Api, wired: Wired, hurried: Wired, ending: Wired, keys: Keys, built: Built, pod: Pod, evidence: EvidenceBox
+) -> None:
     """The keys are found in no log, answer or file, and in no layer of the image."""
-    instances = started.instances.result()
-    for api in (instances.app, instances.wired, instances.hurried):
+    for api in (app, wired.api, hurried.api, ending.api):
         api.predict([[0.0] * 63])  # one more that is refused, since errors tell most
         if told := next((line for line in api.running.log().splitlines() if keys.api in line), ""):
             shown = told.replace(keys.api, "<the key>")[:300]
@@ -341,12 +342,11 @@ def the_health_check_tells_alive_from_dead(app: Api, built: Built, pod: Pod, evi
     skill=12,
     points=4,
     needs=[slow_requests_overlap],
-    last=True,
     hint="uvicorn finishes what it has begun, if SIGTERM reaches it (CMD in exec form) and nothing cuts it short.",
 )
-def sigterm_loses_nothing(wired: Wired, seed: int, evidence: EvidenceBox) -> None:
+def sigterm_loses_nothing(ending: Wired, seed: int, evidence: EvidenceBox) -> None:
     """SIGTERM while requests are in flight: every one is answered, then the app ends."""
-    api, stub = wired.api, wired.stub
+    api, stub = ending.api, ending.stub
     rows = generator(seed, "last").uniform(0, 16, size=(IN_FLIGHT, 64)).astype(np.float32)
     with stub.behaving("hold"), ThreadPoolExecutor(IN_FLIGHT) as executor:
         waiting = [executor.submit(api.predict, [row.tolist()]) for row in rows]

@@ -34,7 +34,11 @@ from autograder.waiting import fail, polling
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW: frozenset[str] = frozenset()
 # Fixtures that a check has for itself, and what they have in common: it changes what others would see.
-EXCLUSIVE = {"wired": "the patient instance", "hurried": "the hurried instance"}
+EXCLUSIVE = {
+    "wired": "the patient instance",
+    "hurried": "the hurried instance",
+    "ending": "the instance that is told to end",
+}
 
 PATIENT, SHORT = 30.0, 1.0  # seconds that an instance gives the model server
 BACKOFF = 0.5  # seconds that the patient instance waits at most before its first retry
@@ -129,6 +133,7 @@ class Started:
 
     Attributes:
         largest: how many images one request may have.
+        another: starts one more instance, to be told to end.
     """
 
     upstream: Upstream
@@ -137,13 +142,14 @@ class Started:
     largest: int
     building: Future[Built]
     instances: Future[Instances]
+    another: Callable[[], Wired]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None]) -> Iterator[Started]:
     """Sets the image, the model server and the stubs going; nobody waits here."""
     rng = generator(seed, "upstream")
-    ports, patience = free_ports(5), Patience()
+    ports, patience = free_ports(6), Patience()
     upstream = _start_upstream(pod, seed, (ports[0], ports[1]))
     versions("tfserving", version_of(upstream.server))
     largest = int(rng.integers(40, 90))
@@ -153,35 +159,38 @@ def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None
         own = generator(seed, purpose)
         return ModelStub(random_dense(own), MODEL, int(own.integers(2, 900)))
 
-    def start(building: Future[Built]) -> Instances:
-        built = building.result()
-        if not built.ok:
-            saw, _, expected = built.problem.partition(" Expected: ")
-            expected = expected or "an image of the submission."
-            fail(saw, expected[0].upper() + expected[1:], "Part 1 of the README says what the image needs.")
-        reals = {"MODEL_SERVER_URL": upstream.server.url, "MODEL_SERVER_GRPC": f"127.0.0.1:{ports[1]}"}
+    def start(port: int, rest: str, grpc: str, seconds: float, name: str) -> Api:
+        # Also with three attempts, most of the time is the model server's.
+        backoff = BACKOFF if seconds == PATIENT else BACKOFF / 10
+        times = {"MODEL_TIMEOUT": f"{seconds:g}", "RETRY_BACKOFF": f"{backoff:g}"}
+        where = {"MODEL_SERVER_URL": rest, "MODEL_SERVER_GRPC": grpc}
+        return start_api(pod, _usable(building.result()), port, {**common, **where, **times}, name, patience)
 
-        def one(port: int, where: dict[str, str], seconds: float, name: str) -> Api:
-            # Also with three attempts, most of the time is the model server's.
-            backoff = BACKOFF if seconds == PATIENT else BACKOFF / 10
-            times = {"MODEL_TIMEOUT": f"{seconds:g}", "RETRY_BACKOFF": f"{backoff:g}"}
-            return start_api(pod, built, port, {**common, **where, **times}, name, patience)
-
-        def behind(stub: ModelStub) -> dict[str, str]:
-            return {"MODEL_SERVER_URL": stub.rest, "MODEL_SERVER_GRPC": stub.grpc}
-
+    def start_three() -> Instances:
         return Instances(
-            one(ports[2], reals, PATIENT, "the app"),
-            one(ports[3], behind(patient), PATIENT, "the app behind a stub"),
-            one(ports[4], behind(hurried), SHORT, "the app with MODEL_TIMEOUT=1"),
+            start(ports[2], upstream.server.url, f"127.0.0.1:{ports[1]}", PATIENT, "the app"),
+            start(ports[3], patient.rest, patient.grpc, PATIENT, "the app behind a stub"),
+            start(ports[4], hurried.rest, hurried.grpc, SHORT, "the app with MODEL_TIMEOUT=1"),
         )
 
+    def another() -> Wired:
+        return Wired(start(ports[5], ending.rest, ending.grpc, PATIENT, "the app that is told to end"), ending)
+
     executor = ThreadPoolExecutor(2)
-    with stub("patient") as patient, stub("hurried") as hurried:
+    with stub("patient") as patient, stub("hurried") as hurried, stub("ending") as ending:
         build = Build(extra={".env": f"API_KEY={keys.planted}\n".encode()}, needles=(keys.planted.encode(),))
         building = executor.submit(pod.build, build)
-        yield Started(upstream, patient, hurried, largest, building, executor.submit(start, building))
+        yield Started(upstream, patient, hurried, largest, building, executor.submit(start_three), another)
     executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _usable(built: Built) -> Built:
+    """The same, if it came to an image; else fails the check."""
+    if not built.ok:
+        saw, _, expected = built.problem.partition(" Expected: ")
+        expected = expected or "an image of the submission."
+        fail(saw, expected[0].upper() + expected[1:], "Part 1 of the README says what the image needs.")
+    return built
 
 
 def _start_upstream(pod: Pod, seed: int, ports: tuple[int, int]) -> Upstream:
@@ -246,6 +255,18 @@ def hurried(started: Started) -> Later[Wired]:
         api = started.instances.result().hurried
         api.wait_alive()
         return Wired(api, started.hurried_stub)
+
+    return Later(wait)
+
+
+@pytest.fixture(scope="session")
+def ending(started: Started) -> Later[Wired]:
+    """An instance for the check that ends it, alive when it is first asked for, and the stub behind it."""
+
+    def wait() -> Wired:
+        wired = started.another()
+        wired.api.wait_alive()
+        return wired
 
     return Later(wait)
 

@@ -152,12 +152,12 @@ def what_may_pass_is_tried_again(wired: Wired, pixels: Array, evidence: Evidence
     needs=[no_model_server_is_a_503],
     hint="Trying again mends no bad request and no bug, and a server that is slow gets slower with every retry.",
 )
-def what_will_not_pass_is_not_tried_again(wired: Wired, hurried: Wired, pixels: Array, evidence: EvidenceBox) -> None:
+def what_will_not_pass_is_not_tried_again(hurried: Wired, pixels: Array, evidence: EvidenceBox) -> None:
     """An error that won't pass, and an answer that is late, are not tried again."""
-    for instance, kind, what in ((wired, "invalid", "400"), (wired, "broken", "500"), (hurried, "hold", "too late")):
-        with instance.stub.behaving(kind):  # type: ignore[arg-type]
-            answer = instance.api.predict(pixels.tolist(), seconds=30)
-            calls = len(instance.stub.calls)
+    for kind, what in (("invalid", "400"), ("broken", "500"), ("hold", "too late")):
+        with hurried.stub.behaving(kind):  # type: ignore[arg-type]
+            answer = hurried.api.predict(pixels.tolist(), seconds=30)
+            calls = len(hurried.stub.calls)
         show(evidence, f"A model server that answers {what}; it was called {calls} times", answer)
         if calls > 1:
             fail(f"A model server that answers {what} was called {calls} times for one request.", "Once.")
@@ -173,7 +173,7 @@ def what_will_not_pass_is_not_tried_again(wired: Wired, hurried: Wired, pixels: 
 def retries_wait_for_a_random_time(wired: Wired, seed: int, evidence: EvidenceBox) -> None:
     """The wait before a retry is random, between 0 and `RETRY_BACKOFF`."""
     rows = different(WAITS, seed, "waits")
-    with wired.stub.behaving("unavailable"), ThreadPoolExecutor(WAITS // 2) as executor:
+    with wired.stub.behaving("unavailable"), ThreadPoolExecutor(WAITS) as executor:
         list(executor.map(lambda row: wired.api.predict([row.tolist()]), rows))
         calls = list(wired.stub.calls)
     moments: dict[bytes, list[float]] = {}
