@@ -173,7 +173,7 @@ def what_will_not_pass_is_not_tried_again(hurried: Wired, pixels: Array, evidenc
 def retries_wait_for_a_random_time(wired: Wired, seed: int, evidence: EvidenceBox) -> None:
     """The wait before a retry is random, between 0 and `RETRY_BACKOFF`."""
     rows = different(WAITS, seed, "waits")
-    with wired.stub.behaving("unavailable"), ThreadPoolExecutor(WAITS) as executor:
+    with wired.stub.behaving("unavailable"), ThreadPoolExecutor(WAITS // 2) as executor:
         list(executor.map(lambda row: wired.api.predict([row.tolist()]), rows))
         calls = list(wired.stub.calls)
     moments: dict[bytes, list[float]] = {}
