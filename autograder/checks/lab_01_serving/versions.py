@@ -35,7 +35,7 @@ def body_of(row: Array) -> bytes:
     return json.dumps({"instances": row.tolist()}).encode()
 
 
-def loaded(url: str, row: Array, recognise: Callable[[int, bytes], tuple[str, bool]]) -> Load:
+def asking(url: str, row: Array, recognise: Callable[[int, bytes], tuple[str, bool]]) -> Load:
     """Some clients that ask about a row, all the time."""
     return Load(url, body_of(row), recognise, connections=CLIENTS, pause=PAUSE)
 
@@ -74,7 +74,7 @@ def new_version_takes_over(
     model = random_dense(shelf.rng)
     shelf.models[new] = model
     recognise = version_of_answer({old: shelf.models[old], new: shelf.models[new]}, row)
-    with loaded(server.path(MODEL, then=":predict"), row, recognise) as load:
+    with asking(server.path(MODEL, then=":predict"), row, recognise) as load:
         load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
         model.save(shelf.staging(new))
         shelf.reveal(new)
@@ -131,7 +131,7 @@ def labels_move_while_serving(
         move(programs, server, evidence, "promote", labels={"stable": first, "canary": first})
         move(programs, server, evidence, "canary", str(second), labels={"stable": first, "canary": second})
         recognise = version_of_answer({first: shelf.models[first], second: shelf.models[second]}, row)
-        with loaded(server.path(MODEL, label="stable", then=":predict"), row, recognise) as load:
+        with asking(server.path(MODEL, label="stable", then=":predict"), row, recognise) as load:
             load.wait_for(str(first), times=SOME, expected=f"stable is version {first}.")
             move(programs, server, evidence, "promote", labels={"stable": second, "canary": second})
             load.wait_for(str(second), times=SOME, expected=f"After promote, stable is version {second}.")
@@ -308,7 +308,7 @@ def corrupt_version_harms_nobody(
     server.wait_available(MODEL, old)
     corrupt = shelf.take_number()
     recognise = version_of_answer({old: shelf.models[old]}, row)
-    with loaded(server.path(MODEL, then=":predict"), row, recognise) as load:
+    with asking(server.path(MODEL, then=":predict"), row, recognise) as load:
         load.wait_for(str(old), times=SOME, expected=f"Version {old} answers.")
         shelf.staging(corrupt).mkdir()
         (shelf.staging(corrupt) / "saved_model.pb").write_bytes(b"this is not a SavedModel")

@@ -220,12 +220,20 @@ class Unwilling:
 TWICE, SEVERAL, ONCE = frozenset({2}), frozenset(range(2, ATTEMPTS + 1)), frozenset({1})
 UNWILLING = (
     Unwilling(
-        *(503, 1.0, "503 with Retry-After: 1 for a second, and 200 from then on", TWICE, True),
-        "It asks twice, a second apart, and ends with exit code 0.",
+        status=503,
+        seconds=1.0,
+        words="503 with Retry-After: 1 for a second, and 200 from then on",
+        times=TWICE,
+        ok=True,
+        expected="It asks twice, a second apart, and ends with exit code 0.",
     ),
     Unwilling(
-        *(503, 60.0, "503 with Retry-After: 1, always", SEVERAL, False),
-        "It asks again, gives up after three attempts at most, and ends with exit code 1.",
+        status=503,
+        seconds=60.0,
+        words="503 with Retry-After: 1, always",
+        times=SEVERAL,
+        ok=False,
+        expected="It asks again, gives up after three attempts at most, and ends with exit code 1.",
     ),
     Unwilling(422, 60.0, "422", ONCE, False, "It asks once, and ends with exit code 1: the request stays wrong."),
     Unwilling(403, 60.0, "403", ONCE, False, "It asks once, and ends with exit code 1: the key stays wrong."),
