@@ -49,7 +49,7 @@ class Task:
 
     Attributes:
         name: what others need it by.
-        needs: the names that must be done before it.
+        needs: the names that must be done before it, however they end.
         uses: what it must have for itself while it runs; tasks that share one run one after another, in order.
         run: does it; raises nothing.
     """

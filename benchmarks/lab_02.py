@@ -21,7 +21,7 @@ import urllib.request
 
 from grading import server_start
 
-from autograder.checks.lab_02_apis.fixtures import SHORT
+from autograder.checks.lab_02_apis.beginning import SHORT
 from autograder.grading import grade
 from autograder.lab import SOLUTIONS, load_lab
 

@@ -37,6 +37,7 @@ class Check:
         title: its docstring's first sentence.
         hint: the next step for a student whose work fails it.
         needs: the names of the checks that must pass first.
+        after: the names of the checks that must be over first, however they end: it changes what they look at.
         visible: whether students get it with the lab.
         last: it runs after those that it shares services with: it leaves them in a state that these should not meet,
             or can do with whatever state they leave. Those that wait for something slow come later still.
@@ -48,6 +49,7 @@ class Check:
     title: str
     hint: str
     needs: tuple[str, ...]
+    after: tuple[str, ...]
     visible: bool
     last: bool
 
@@ -59,17 +61,18 @@ def check(
     points: int,
     hint: str,
     needs: Iterable[Callable[..., None]] = (),
+    after: Iterable[Callable[..., None]] = (),
     visible: bool = False,
     last: bool = False,
 ) -> Callable[[F], F]:
-    """Makes a function a check. See ``Check`` for the parameters; ``needs`` takes the functions themselves."""
+    """Makes a function a check. See ``Check`` for the parameters; ``needs`` and ``after`` take the functions."""
 
     def decorate(function: F) -> F:
         title = inspect.cleandoc(function.__doc__ or "").split("\n\n")[0].replace("\n", " ")
         if not title:
             raise TypeError(f"The check {name} has no docstring: it is what a student reads.")
-        needed = tuple(check_of(other).name for other in needs)
-        function.__check__ = Check(name, skill, points, title, hint, needed, visible, last)  # type: ignore[attr-defined]
+        needed, before = (tuple(check_of(other).name for other in others) for others in (needs, after))
+        function.__check__ = Check(name, skill, points, title, hint, needed, before, visible, last)  # type: ignore[attr-defined]
         return function
 
     return decorate

@@ -98,7 +98,7 @@ class Checks:
 
         fixtures = getattr(item, "fixturenames", ())
         uses = frozenset(self._exclusive[name] for name in fixtures if name in self._exclusive)
-        return Task(_check(item).name, frozenset(_check(item).needs), uses, run)
+        return Task(_check(item).name, frozenset(_check(item).needs + _check(item).after), uses, run)
 
     def _when(self, task: Task, waiting: Mapping[str, int]) -> tuple[bool, bool, bool, int, int]:
         """Those that wait for something slow come late, and before them those that leave disorder behind.

@@ -28,7 +28,12 @@ def first() -> None:
     """
 
 
-@check("second", skill=2, points=4, hint="Try.", needs=[first], visible=True)
+@check("other", skill=1, points=1, hint="Try.")
+def other() -> None:
+    """It also works."""
+
+
+@check("second", skill=2, points=4, hint="Try.", needs=[first], after=[other], visible=True)
 def second() -> None:
     """It works
     too."""
@@ -39,8 +44,8 @@ class TestDecorator:
         assert check_of(first).title == "It works."
         assert check_of(second).title == "It works too."
 
-    def test_a_check_knows_what_it_needs_by_name(self) -> None:
-        assert check_of(second) == Check("second", 2, 4, "It works too.", "Try.", ("first",), True, False)
+    def test_a_check_knows_by_name_what_it_needs_and_what_it_comes_after(self) -> None:
+        assert check_of(second) == Check("second", 2, 4, "It works too.", "Try.", ("first",), ("other",), True, False)
 
     def test_a_check_without_a_docstring_is_refused(self) -> None:
         with pytest.raises(TypeError, match="no docstring"):

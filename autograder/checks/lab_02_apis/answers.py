@@ -11,7 +11,8 @@ from autograder.checking.anything import GiveUp, for_any_images
 from autograder.checking.contract import Known, explore
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array
-from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Upstream, Wired
+from autograder.checks.lab_02_apis.beginning import Upstream, Wired
+from autograder.checks.lab_02_apis.fixtures import TOLERANCE
 from autograder.checks.lab_02_apis.visible import (
     alive_and_ready,
     bad_shapes_are_refused,

@@ -16,8 +16,14 @@ import numpy as np
 from autograder.checking import EvidenceBox, check, fail, polling
 from autograder.checking.load import Load
 from autograder.checking.shelf import Array, generator
-from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Keys, Upstream, Wired
-from autograder.checks.lab_02_apis.traffic import slow_requests_overlap
+from autograder.checks.lab_02_apis.answers import (
+    any_image_gets_the_models_answer,
+    every_answer_keeps_the_document,
+    the_client_prints_the_answer,
+)
+from autograder.checks.lab_02_apis.beginning import Keys, Upstream, Wired
+from autograder.checks.lab_02_apis.fixtures import TOLERANCE
+from autograder.checks.lab_02_apis.traffic import connections_are_shared, slow_requests_overlap
 from autograder.checks.lab_02_apis.visible import (
     alive_and_ready,
     only_the_key_opens,
@@ -63,10 +69,10 @@ def the_key_is_compared_in_constant_time(pod: Pod, intake: Intake) -> None:
     hint="A key belongs in the environment of the running container. Print and repeat neither settings nor headers.",
 )
 def the_key_is_nowhere(
-    app: Api, wired: Wired, hurried: Wired, ending: Wired, keys: Keys, built: Built, pod: Pod, evidence: EvidenceBox
+    app: Api, wired: Wired, hurried: Wired, busy: Wired, keys: Keys, built: Built, pod: Pod, evidence: EvidenceBox
 ) -> None:
     """The keys are found in no log, answer or file, and in no layer of the image."""
-    for api in (app, wired.api, hurried.api, ending.api):
+    for api in (app, wired.api, hurried.api, busy.api):
         api.predict([[0.0] * 63])  # one more that is refused, since errors tell most
         if told := next((line for line in api.running.log().splitlines() if keys.api in line), ""):
             shown = told.replace(keys.api, "<the key>")[:300]
@@ -231,6 +237,7 @@ def parsed(line: str) -> Any:
     skill=11,
     points=3,
     needs=[predict_gives_the_models_answer],
+    after=[any_image_gets_the_models_answer, the_client_prints_the_answer, every_answer_keeps_the_document],
     hint="Ask the version that you will name (/versions/N:predict); if it is gone, look again. Or use gRPC.",
 )
 def the_version_named_is_the_one_that_answered(
@@ -342,11 +349,12 @@ def the_health_check_tells_alive_from_dead(app: Api, built: Built, pod: Pod, evi
     skill=12,
     points=4,
     needs=[slow_requests_overlap],
+    after=[connections_are_shared],
     hint="uvicorn finishes what it has begun, if SIGTERM reaches it (CMD in exec form) and nothing cuts it short.",
 )
-def sigterm_loses_nothing(ending: Wired, seed: int, evidence: EvidenceBox) -> None:
+def sigterm_loses_nothing(busy: Wired, seed: int, evidence: EvidenceBox) -> None:
     """SIGTERM while requests are in flight: every one is answered, then the app ends."""
-    api, stub = ending.api, ending.stub
+    api, stub = busy.api, busy.stub
     rows = generator(seed, "last").uniform(0, 16, size=(IN_FLIGHT, 64)).astype(np.float32)
     with stub.behaving("hold"), ThreadPoolExecutor(IN_FLIGHT) as executor:
         waiting = [executor.submit(api.predict, [row.tolist()]) for row in rows]

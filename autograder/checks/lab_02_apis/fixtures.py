@@ -1,35 +1,24 @@
 """What the checks of lab 02 share: the student's image, three instances of their app, and what stands behind each.
 
-The image is built and the model server starts side by side; as soon as there is an image, all three instances start.
-The first asks a real model server. The other two ask stubs, which slow down, fail and count as a check tells them;
-one of them has little time for an answer, so that nobody has to wait long to see it run out.
+``beginning`` has set all of it going; a check waits for what it needs.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from autograder.checking.digits import MODEL
-from autograder.checking.modelstub import ModelStub
 from autograder.checking.programs import Programs
-from autograder.checking.shelf import Array, Shelf, generator
-from autograder.errors import CheckFailed, GraderError
+from autograder.checking.shelf import Array, generator
+from autograder.checks.lab_02_apis.beginning import Keys, Started, Upstream, Wired
 from autograder.pods import Pod
-from autograder.pods.building import Build, Built
+from autograder.pods.building import Built
 from autograder.schedule import Later
-from autograder.services.api import Api, free_ports, start_api
-from autograder.services.patience import Patience
-from autograder.services.savedmodel import random_dense
-from autograder.services.tfserving import ModelServer, start_model_server, version_of
+from autograder.services.api import Api
+from autograder.services.tfserving import version_of
 from autograder.submission import Intake
-from autograder.waiting import fail, polling
 
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW: frozenset[str] = frozenset()
@@ -37,11 +26,9 @@ SLOW: frozenset[str] = frozenset()
 EXCLUSIVE = {
     "wired": "the patient instance",
     "hurried": "the hurried instance",
-    "ending": "the instance that is told to end",
+    "busy": "the busy instance",
 }
 
-PATIENT, SHORT = 30.0, 1.0  # seconds that an instance gives the model server
-BACKOFF = 0.5  # seconds that the patient instance waits at most before its first retry
 TOLERANCE = 1e-5
 
 
@@ -56,153 +43,18 @@ def pixels(seed: int) -> Array:
     return generator(seed, "pixels").integers(0, 17, size=(8, 64)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Keys:
-    """What nobody may find again.
-
-    Attributes:
-        api: what the running instances are told in ``API_KEY``.
-        planted: what stands in a ``.env`` beside the student's files when the image is built.
-    """
-
-    api: str
-    planted: str
+@pytest.fixture(scope="session", autouse=True)
+def started(begun: Started, versions: Callable[[str, str], None]) -> Iterator[Started]:
+    """What was set going at the beginning."""
+    versions("tfserving", version_of(begun.upstream.server))
+    yield begun
+    begun.close()
 
 
 @pytest.fixture(scope="session")
-def keys() -> Keys:
-    """Made anew for every run, and from no seed: nobody can know them beforehand."""
-    return Keys(f"key-{secrets.token_hex(16)}", f"env-{secrets.token_hex(16)}")
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """The real model server, and the versions that it serves."""
-
-    server: ModelServer
-    shelf: Shelf
-
-    def ready(self) -> Upstream:
-        """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""
-        try:
-            self.server.wait_available(MODEL, min(self.shelf.models), seconds=60)
-        except CheckFailed as error:
-            raise GraderError(f"The course's model server did not start: {self.server.running.log()[-800:]}") from error
-        return self
-
-
-@dataclass(frozen=True)
-class Wired:
-    """An instance, and the stub behind it."""
-
-    api: Api
-    stub: ModelStub
-
-    @contextmanager
-    def cut_off(self) -> Iterator[None]:
-        """The model server is down until the end of the context. Fails the check when the app never finds it again."""
-        self.stub.down()
-        try:
-            yield
-        finally:
-            self.stub.up()
-        # gRPC, for one, waits a little longer after every refusal before it connects again.
-        polling(
-            lambda: True if self.api.predict([[0.0] * 64]).status == 200 else None,
-            seconds=60,
-            saw=lambda: (
-                f"A minute after the model server was back, POST /predict gave: {self.api.predict([[0.0] * 64])}"
-            ),
-            expected="200: the app finds it again by itself.",
-            pause=0.05,
-        )
-
-
-@dataclass(frozen=True)
-class Instances:
-    """The three instances of the app."""
-
-    app: Api
-    wired: Api
-    hurried: Api
-
-
-@dataclass(frozen=True)
-class Started:
-    """What was set going at the beginning.
-
-    Attributes:
-        largest: how many images one request may have.
-        another: starts one more instance, to be told to end.
-    """
-
-    upstream: Upstream
-    patient_stub: ModelStub
-    hurried_stub: ModelStub
-    largest: int
-    building: Future[Built]
-    instances: Future[Instances]
-    another: Callable[[], Wired]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def started(pod: Pod, seed: int, keys: Keys, versions: Callable[[str, str], None]) -> Iterator[Started]:
-    """Sets the image, the model server and the stubs going; nobody waits here."""
-    rng = generator(seed, "upstream")
-    ports, patience = free_ports(6), Patience()
-    upstream = _start_upstream(pod, seed, (ports[0], ports[1]))
-    versions("tfserving", version_of(upstream.server))
-    largest = int(rng.integers(40, 90))
-    common = {"API_KEY": keys.api, "MODEL_NAME": MODEL, "MAX_BATCH": str(largest)}
-
-    def stub(purpose: str) -> ModelStub:
-        own = generator(seed, purpose)
-        return ModelStub(random_dense(own), MODEL, int(own.integers(2, 900)))
-
-    def start(port: int, rest: str, grpc: str, seconds: float, name: str) -> Api:
-        # Also with three attempts, most of the time is the model server's.
-        backoff = BACKOFF if seconds == PATIENT else BACKOFF / 10
-        times = {"MODEL_TIMEOUT": f"{seconds:g}", "RETRY_BACKOFF": f"{backoff:g}"}
-        where = {"MODEL_SERVER_URL": rest, "MODEL_SERVER_GRPC": grpc}
-        return start_api(pod, _usable(building.result()), port, {**common, **where, **times}, name, patience)
-
-    def start_three() -> Instances:
-        return Instances(
-            start(ports[2], upstream.server.url, f"127.0.0.1:{ports[1]}", PATIENT, "the app"),
-            start(ports[3], patient.rest, patient.grpc, PATIENT, "the app behind a stub"),
-            start(ports[4], hurried.rest, hurried.grpc, SHORT, "the app with MODEL_TIMEOUT=1"),
-        )
-
-    def another() -> Wired:
-        return Wired(start(ports[5], ending.rest, ending.grpc, PATIENT, "the app that is told to end"), ending)
-
-    executor = ThreadPoolExecutor(2)
-    with stub("patient") as patient, stub("hurried") as hurried, stub("ending") as ending:
-        build = Build(extra={".env": f"API_KEY={keys.planted}\n".encode()}, needles=(keys.planted.encode(),))
-        building = executor.submit(pod.build, build)
-        yield Started(upstream, patient, hurried, largest, building, executor.submit(start_three), another)
-    executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _usable(built: Built) -> Built:
-    """The same, if it came to an image; else fails the check."""
-    if not built.ok:
-        saw, _, expected = built.problem.partition(" Expected: ")
-        expected = expected or "an image of the submission."
-        fail(saw, expected[0].upper() + expected[1:], "Part 1 of the README says what the image needs.")
-    return built
-
-
-def _start_upstream(pod: Pod, seed: int, ports: tuple[int, int]) -> Upstream:
-    rng = generator(seed, "model")
-    pod.outside(f"/course/{MODEL}").mkdir()
-    shelf = Shelf(pod, f"/course/{MODEL}", rng, int(rng.integers(2, 40)))
-    shelf.put()
-    config = (
-        f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{pod.inside(f"/course/{MODEL}")}" '
-        'model_platform: "tensorflow" } }'
-    )
-    return Upstream(start_model_server(pod, ports, config), shelf)
+def keys(started: Started) -> Keys:
+    """What nobody may find again."""
+    return started.keys
 
 
 @pytest.fixture(scope="session")
@@ -260,8 +112,8 @@ def hurried(started: Started) -> Later[Wired]:
 
 
 @pytest.fixture(scope="session")
-def ending(started: Started) -> Later[Wired]:
-    """An instance for the check that ends it, alive when it is first asked for, and the stub behind it."""
+def busy(started: Started) -> Later[Wired]:
+    """The patient instance that gets much to do, started when it is first asked for; in the end it is told to end."""
 
     def wait() -> Wired:
         wired = started.another()

@@ -12,7 +12,7 @@ from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, generator
 from autograder.checking.stubs import unwilling
-from autograder.checks.lab_02_apis.fixtures import BACKOFF, SHORT, Wired
+from autograder.checks.lab_02_apis.beginning import BACKOFF, SHORT, Wired
 from autograder.checks.lab_02_apis.visible import (
     no_model_server_is_a_503,
     predict_gives_the_models_answer,
@@ -42,15 +42,15 @@ def different(count: int, seed: int, purpose: str) -> Array:
     needs=[predict_gives_the_models_answer],
     hint="Make the client once, when the app starts (lifespan), and use it for all requests.",
 )
-def connections_are_shared(wired: Wired, seed: int, evidence: EvidenceBox) -> None:
+def connections_are_shared(busy: Wired, seed: int, evidence: EvidenceBox) -> None:
     """Over 200 requests, the number of connections to the model server stays small."""
     rows = different(MANY, seed, "many")
-    with wired.stub.behaving("answer"), ThreadPoolExecutor(AT_A_TIME) as executor:
-        answers = list(executor.map(lambda row: wired.api.predict([row.tolist()]), rows))
-        count, calls = len(wired.stub.connections), len(wired.stub.calls)
+    with busy.stub.behaving("answer"), ThreadPoolExecutor(AT_A_TIME) as executor:
+        answers = list(executor.map(lambda row: busy.api.predict([row.tolist()]), rows))
+        count, calls = len(busy.stub.connections), len(busy.stub.calls)
     evidence.text("What the model server saw", f"{calls} calls to predict, through {count} connections")
     for row, answer in zip(rows, answers, strict=True):
-        require_own_answer(answer, row[np.newaxis], [wired.stub.model], f"One of {MANY} requests")
+        require_own_answer(answer, row[np.newaxis], [busy.stub.model], f"One of {MANY} requests")
     if count > MOST_CONNECTIONS:
         fail(
             f"{MANY} requests, {AT_A_TIME} at a time, opened {count} connections to the model server.",
@@ -65,14 +65,14 @@ def connections_are_shared(wired: Wired, seed: int, evidence: EvidenceBox) -> No
     needs=[predict_gives_the_models_answer],
     hint="In `async def`, nothing may block: await an async client. In `def`, FastAPI uses threads.",
 )
-def slow_requests_overlap(wired: Wired, seed: int, evidence: EvidenceBox) -> None:
+def slow_requests_overlap(busy: Wired, seed: int, evidence: EvidenceBox) -> None:
     """Twenty slow requests are all with the model server at the same time, and the app stays alive meanwhile."""
     rows = different(SLOW, seed, "slow")
-    with wired.stub.behaving("hold"), ThreadPoolExecutor(SLOW) as executor:
-        waiting = [executor.submit(wired.api.predict, [row.tolist()]) for row in rows]
-        peak = wired.stub.wait_in_flight(SLOW)
-        alive = wired.api.ask("/health/live", seconds=30)
-        wired.stub.release()
+    with busy.stub.behaving("hold"), ThreadPoolExecutor(SLOW) as executor:
+        waiting = [executor.submit(busy.api.predict, [row.tolist()]) for row in rows]
+        peak = busy.stub.wait_in_flight(SLOW)
+        alive = busy.api.ask("/health/live", seconds=30)
+        busy.stub.release()
         answers = [future.result() for future in waiting]
     evidence.text("What the model server saw", f"{peak} requests at the same time, at most")
     if peak < SLOW:
@@ -81,7 +81,7 @@ def slow_requests_overlap(wired: Wired, seed: int, evidence: EvidenceBox) -> Non
     if alive.status != 200:
         fail(f"With {SLOW} requests waiting, GET /health/live gave: {short(alive)}", "200, at once.")
     for row, answer in zip(rows, answers, strict=True):
-        require_own_answer(answer, row[np.newaxis], [wired.stub.model], f"One of {SLOW} slow requests")
+        require_own_answer(answer, row[np.newaxis], [busy.stub.model], f"One of {SLOW} slow requests")
 
 
 @check(

@@ -10,7 +10,8 @@ import numpy as np
 
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.shelf import Array, Model
-from autograder.checks.lab_02_apis.fixtures import TOLERANCE, Upstream, Wired
+from autograder.checks.lab_02_apis.beginning import Upstream, Wired
+from autograder.checks.lab_02_apis.fixtures import TOLERANCE
 from autograder.services.api import Api, listens
 from autograder.services.http import Answer
 
