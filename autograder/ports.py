@@ -1,4 +1,4 @@
-"""Who holds a TCP port of this machine's loopback: for messages that name the program in the way.
+"""Ports of this machine's loopback: free ones, and who holds one, for messages that name the program in the way.
 
 The standard library is enough to tell that a port is taken; psutil, where it is installed, tells by whom.
 """
@@ -20,7 +20,7 @@ try:
 except ImportError:  # `make doctor` also runs where the environment has not been made yet
     psutil = None  # type: ignore[assignment]
 
-__all__ = ["Holder", "holder"]
+__all__ = ["Holder", "free_ports", "holder"]
 
 _LONGEST_COMMAND = 100
 
@@ -52,6 +52,13 @@ class Holder:
         who = "you" if self.yours else self.user or "another user"
         command = f": {self.command}" if self.command else ""
         return f"{self.name or 'a process'} (pid {self.pid}, started by {who}{command})"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different. Ask once for all that are needed: later, one may be given again."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [server.getsockname()[1] for server in servers]
 
 
 def holder(port: int) -> Holder | None:

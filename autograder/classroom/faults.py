@@ -130,6 +130,9 @@ def prove(name: str, only: list[str], jobs: int, runtime: str = "auto") -> int:
             wrong = surprises(fault, report)
             surprised += bool(wrong)
             print(f"{fault.name:<{width}} {marks}  {'; '.join(wrong) or 'as expected'}", flush=True)
+            for result in report.results:
+                if result.finding and wrong and result.check not in fault.fails:
+                    print(f"    {result.check}: {result.finding.saw}")
     legend = "  ".join(f"{mark} {verdict.value}" for verdict, mark in MARKS.items())
     print(
         f"\n{legend}\n{len(faults) - surprised} of {len(faults)} faults were found by just the checks that they name."

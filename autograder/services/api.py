@@ -124,13 +124,6 @@ def start_api(pod: Pod, built: Built, port: int, environment: Mapping[str, str],
     return Api(running, port, environment["API_KEY"], name, patience)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of this pod that nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]
-
-
 def listens(port: int, host: str = "127.0.0.1") -> bool:
     """Whether somebody takes connections there."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=5):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from autograder.checking.modelstub import ModelStub
+from autograder.ports import free_ports
 from autograder.services import wire
 from autograder.services.http import Answer, ask
 from autograder.services.savedmodel import random_dense
@@ -20,7 +21,7 @@ ROWS = np.arange(128, dtype=np.float32).reshape(2, 64) / 8
 
 @pytest.fixture
 def stub() -> Iterator[ModelStub]:
-    with ModelStub(random_dense(np.random.default_rng(5)), "digits", 7) as running:
+    with ModelStub(random_dense(np.random.default_rng(5)), "digits", 7, free_ports(2)) as running:
         yield running
 
 
@@ -177,7 +178,7 @@ def test_down_refuses_breaks_what_is_open_and_comes_back_at_the_same_place(stub:
 
 def test_nothing_of_it_is_left() -> None:
     before = threading.active_count()
-    with ModelStub(random_dense(np.random.default_rng(5)), "digits", 7) as running:
+    with ModelStub(random_dense(np.random.default_rng(5)), "digits", 7, free_ports(2)) as running:
         rest(running)
     for thread in threading.enumerate():
         if thread.name == "stub":

@@ -7,7 +7,7 @@ model server. It really predicts, with a model of ours, so that every answer can
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Sequence
 from types import TracebackType
 
 from autograder.checking.modelstub.core import Behaviour, Call, Core
@@ -18,16 +18,16 @@ __all__ = ["Behaviour", "Call", "ModelStub"]
 
 
 class ModelStub(Core):
-    """A stub at two ports of this pod, from entering the context to leaving it.
+    """A stub at two free ports of this pod, its REST API's and its gRPC API's, while the context lasts.
 
     Attributes:
         rest: the address of its REST API, with ``http://``.
         grpc: the address of its gRPC API, without.
     """
 
-    def __init__(self, model: Dense, name: str, version: int) -> None:
+    def __init__(self, model: Dense, name: str, version: int, ports: Sequence[int]) -> None:
         super().__init__(model, name, version)
-        self._rest_port, self._grpc_port = _free_port(), _free_port()
+        self._rest_port, self._grpc_port = ports
         self.rest, self.grpc = f"http://127.0.0.1:{self._rest_port}", f"127.0.0.1:{self._grpc_port}"
         self._rest: RestServer | None = None
         self._grpc: object = None
@@ -56,8 +56,3 @@ class ModelStub(Core):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.down()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -5,7 +5,6 @@ The student's server begins with models of ours, so nothing has to wait for the 
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from autograder.checking.shelf import Array, Model, Shelf, generator
 from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_LIMITS, Digits
 from autograder.errors import CheckFailed, GraderError
 from autograder.pods import Pod, Running
+from autograder.ports import free_ports
 from autograder.services.savedmodel import Dense, random_dense
 from autograder.services.tfserving import ModelServer, start_model_server, start_student_server, wait_started
 from autograder.submission import Intake
@@ -171,7 +171,6 @@ def _start_course(pod: Pod, seed: int) -> CourseServer:
     shelf = Shelf(pod, f"/course/{OURS}", rng, int(rng.integers(2, 40)))
     shelf.put()
     Shelf(pod, f"/course/{stranger}", rng, int(rng.integers(2, 40))).put(strange)
-    with socket.create_server(("127.0.0.1", 0)) as rest, socket.create_server(("127.0.0.1", 0)) as grpc:
-        ports = rest.getsockname()[1], grpc.getsockname()[1]
-    server = start_model_server(pod, ports, f"model_config_list {{ {config} }}")
+    rest, grpc = free_ports(2)
+    server = start_model_server(pod, (rest, grpc), f"model_config_list {{ {config} }}")
     return CourseServer(server, shelf, stranger, strange)

@@ -20,7 +20,8 @@ from autograder.checking.shelf import Shelf, generator
 from autograder.errors import CheckFailed, GraderError
 from autograder.pods import Pod
 from autograder.pods.building import Build, Built
-from autograder.services.api import Api, free_ports, start_api
+from autograder.ports import free_ports
+from autograder.services.api import Api, start_api
 from autograder.services.patience import Patience
 from autograder.services.savedmodel import random_dense
 from autograder.services.tfserving import ModelServer, start_model_server
@@ -122,8 +123,8 @@ class Started:
 def begin(pod: Pod, intake: Intake, seed: int) -> Started:
     """Sets the model server, the image and the stubs going; nobody waits here."""
     rng = generator(seed, "upstream")
-    ports, patience = free_ports(6), Patience()
-    upstream = _start_upstream(pod, seed, (ports[0], ports[1]))
+    port, patience = iter(free_ports(12)).__next__, Patience()
+    upstream = _start_upstream(pod, seed, (port(), port()))
     keys = Keys(f"key-{secrets.token_hex(16)}", f"env-{secrets.token_hex(16)}")
     ends, executor = contextlib.ExitStack(), ThreadPoolExecutor(2)
     ends.callback(executor.shutdown, wait=False, cancel_futures=True)
@@ -134,26 +135,26 @@ def begin(pod: Pod, intake: Intake, seed: int) -> Started:
 
     def stub(purpose: str) -> ModelStub:
         own = generator(seed, purpose)
-        return ends.enter_context(ModelStub(random_dense(own), MODEL, int(own.integers(2, 900))))
+        return ends.enter_context(ModelStub(random_dense(own), MODEL, int(own.integers(2, 900)), (port(), port())))
 
     patient, hurried, busy = stub("patient"), stub("hurried"), stub("busy")
 
-    def start(port: int, rest: str, grpc: str, seconds: float, name: str) -> Api:
+    def start(rest: str, grpc: str, seconds: float, name: str) -> Api:
         # Also with three attempts, most of the time is the model server's.
         backoff = BACKOFF if seconds == PATIENT else BACKOFF / 10
         times = {"MODEL_TIMEOUT": f"{seconds:g}", "RETRY_BACKOFF": f"{backoff:g}"}
         where = {"MODEL_SERVER_URL": rest, "MODEL_SERVER_GRPC": grpc}
-        return start_api(pod, _usable(building.result()), port, {**common, **where, **times}, name, patience)
+        return start_api(pod, _usable(building.result()), port(), {**common, **where, **times}, name, patience)
 
     def start_three() -> Instances:
         return Instances(
-            start(ports[2], upstream.server.url, f"127.0.0.1:{ports[1]}", PATIENT, "the app"),
-            start(ports[3], patient.rest, patient.grpc, PATIENT, "the app behind a stub"),
-            start(ports[4], hurried.rest, hurried.grpc, SHORT, "the app with MODEL_TIMEOUT=1"),
+            start(upstream.server.url, f"127.0.0.1:{upstream.server.grpc_port}", PATIENT, "the app"),
+            start(patient.rest, patient.grpc, PATIENT, "the app behind a stub"),
+            start(hurried.rest, hurried.grpc, SHORT, "the app with MODEL_TIMEOUT=1"),
         )
 
     def another() -> Wired:
-        return Wired(start(ports[5], busy.rest, busy.grpc, PATIENT, "the app behind a stub"), busy)
+        return Wired(start(busy.rest, busy.grpc, PATIENT, "the app behind a stub"), busy)
 
     instances = executor.submit(start_three)
     return Started(keys, upstream, patient, hurried, largest, building, instances, another, ends.close)
