@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from autograder.modelserver.protos import PredictionLog
+from autograder.modelserver.warmup import records
 from autograder.services import wire
-from autograder.services.savedmodel import Dense, random_dense
+from autograder.services.savedmodel import Dense, Signature, Tensor, random_dense, signatures
+from autograder.services.warmup import warm_up_requests
 
 
 @pytest.fixture
@@ -54,21 +57,59 @@ def test_it_is_saved_where_a_server_looks(tmp_path: Path, rng: np.random.Generat
     assert sorted(path.name for path in (tmp_path / "1").iterdir()) == ["saved_model.pb", "variables"]
 
 
-def first_bytes(entry: bytes) -> bytes:
-    """The key of a map's entry."""
-    key = next(value for _, value in wire.fields(entry))
-    assert isinstance(key, bytes)
-    return key
-
-
 def test_its_signature_names_its_input_and_its_output() -> None:
     zeros = np.zeros((3, 2), np.float32)
     model = Dense(zeros, zeros[0], input_name="given", output_name="found")
-    (meta,) = wire.messages(model.serialized(), 2)
-    (signature,) = wire.messages(meta, 5)
-    assert first_bytes(signature) == b"serving_default"
-    (definition,) = wire.messages(signature, 2)
-    assert [first_bytes(entry) for tag in (1, 2) for entry in wire.messages(definition, tag)] == [b"given", b"found"]
+    expected = Signature({"given": Tensor("DT_FLOAT", [-1, 3])}, {"found": Tensor("DT_FLOAT", [-1, 2])})
+    assert signatures(model.serialized()) == {"serving_default": expected}
+
+
+def saved_model(tag: bytes, info: bytes) -> bytes:
+    """A SavedModel with one signature, whose one input is described by a TensorInfo."""
+    meta = wire.field(1, wire.field(4, tag)) + wire.entry(5, "other", wire.entry(1, "x", info))
+    return wire.number(1, 1) + wire.field(2, meta)
+
+
+def dimension(size: int) -> bytes:
+    return wire.field(2, wire.number(1, size))
+
+
+@pytest.mark.parametrize(
+    ("info", "dtype", "shape"),
+    [
+        (wire.number(2, 7) + wire.field(3, b""), "DT_STRING", []),
+        (wire.number(2, 1) + wire.field(3, dimension(-1) + dimension(8)), "DT_FLOAT", [-1, 8]),
+        (wire.number(2, 1) + wire.field(3, wire.number(3, 1)), "DT_FLOAT", None),
+        (wire.number(2, 99) + wire.field(3, dimension(0)), "DataType 99", [0]),
+    ],
+)
+def test_a_signature_of_any_type_and_shape_can_be_read(info: bytes, dtype: str, shape: list[int] | None) -> None:
+    assert signatures(saved_model(b"serve", info)) == {"other": Signature({"x": Tensor(dtype, shape)}, {})}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"this is not a SavedModel",
+        saved_model(b"train", b""),
+        saved_model(b"serve", wire.field(3, wire.field(2, wire.field(1, b"many")))),
+        saved_model(b"serve", b"")[:-2],
+    ],
+)
+def test_what_is_no_saved_model_to_serve_is_a_value_error(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"serve|cut short|wire type|64 bits|no number"):
+        signatures(content)
+
+
+def test_its_warm_up_requests_are_read_as_the_field_reads_them() -> None:
+    rows = np.arange(128, dtype=np.float32).reshape(2, 64)
+    (record,) = records(warm_up_requests("digits", "pixels", rows))
+    request = PredictionLog.FromString(record).predict_log.request
+    assert (request.model_spec.name, list(request.inputs)) == ("digits", ["pixels"])
+    tensor = request.inputs["pixels"]
+    assert [size.size for size in tensor.tensor_shape.dim] == [2, 64]
+    assert np.array_equal(np.frombuffer(tensor.tensor_content, "<f4").reshape(2, 64), rows)
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**32, 2**63 - 1])

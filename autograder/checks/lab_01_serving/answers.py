@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,18 +14,15 @@ from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.load import Load
 from autograder.checking.shelf import Array, Model, Shelf
 from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, StudentServer
-from autograder.checks.lab_01_serving.fixtures import TOLERANCE, ServedExport
+from autograder.checks.lab_01_serving.fixtures import TOLERANCE
 from autograder.checks.lab_01_serving.materials import MODEL, Digits
 from autograder.checks.lab_01_serving.visible import (
-    export_is_a_saved_model,
     far,
     predictions,
     serve_sh_serves,
     signature_takes_raw_pixels,
 )
-from autograder.services.savedmodel import random_dense
 from autograder.services.tfserving import METRICS_PATH, GrpcError, ModelServer
-from autograder.waiting import polling
 
 PROMISED_ACCURACY = 0.92
 CLIENTS = 16  # of the load under which requests have to share batches
@@ -66,14 +62,12 @@ def log_loss(probabilities: Array, labels: NDArray[np.int64]) -> float:
     needs=[signature_takes_raw_pixels],
     hint="Put the scaling into the model, for example a Rescaling(1/16) layer: clients send what the camera gives.",
 )
-def model_scales_by_itself(
-    course: CourseServer, served_export: ServedExport, digits: Digits, evidence: EvidenceBox
-) -> None:
+def model_scales_by_itself(course: CourseServer, served_export: int, digits: Digits, evidence: EvidenceBox) -> None:
     """The model does its own scaling: it reads raw pixels (0–16) better than pixels divided by 16."""
     losses = {}
     for name, divisor in (("raw pixels", 1), ("pixels divided by 16", 16)):
         body = {"instances": (digits.test_images / divisor).tolist()}
-        answer = course.server.ask(OURS, body, version=served_export.version)
+        answer = course.server.ask(OURS, body, version=served_export)
         losses[name] = log_loss(predictions(answer, "predictions", rows=len(digits.test_labels)), digits.test_labels)
     evidence.text("Log loss on held-out digits", "\n".join(f"{name}: {loss:.4f}" for name, loss in losses.items()))
     if not losses["raw pixels"] < losses["pixels divided by 16"]:
@@ -92,13 +86,7 @@ def model_scales_by_itself(
     hint="Train on the file given by --data, and on all of it: in this run its digits are numbered in another way.",
 )
 def server_reads_held_out_digits(
-    student: StudentServer,
-    course: CourseServer,
-    shelves: dict[str, Shelf],
-    export: Path,
-    served_export: ServedExport,
-    digits: Digits,
-    evidence: EvidenceBox,
+    student: StudentServer, shelves: dict[str, Shelf], export: Path, digits: Digits, evidence: EvidenceBox
 ) -> None:
     """Your model, trained on the data of this run and served by `serve.sh`, reads held-out digits as promised."""
     shelf = shelves[MODEL]
@@ -114,7 +102,6 @@ def server_reads_held_out_digits(
     found = np.concatenate(answers)
     accuracy = float(np.mean(found.argmax(axis=1) == digits.test_labels))
     evidence.text("Accuracy", f"{accuracy:.1%} of {len(digits.test_labels)} digits that it has not seen")
-    shelf.models[version] = course.own_answer(served_export.version)
     if accuracy < PROMISED_ACCURACY:
         fail(
             f"It reads {accuracy:.1%} of {len(digits.test_labels)} held-out digits.",
@@ -215,62 +202,3 @@ def requests_share_batches(
             f"{rows:.0f} rows went through in {batches:.0f} batches: {rows / batches:.2f} a batch.",
             "More than one.",
         )
-
-
-@check(
-    "warm-up",
-    skill=12,
-    points=6,
-    needs=[serve_sh_serves, export_is_a_saved_model],
-    hint="A TFRecord file of PredictionLog messages at assets.extra/tf_serving_warmup_requests, inside the version.",
-)
-def warm_up_is_replayed(
-    student: StudentServer,
-    shelves: dict[str, Shelf],
-    export: Path,
-    load_export: Callable[[], ServedExport],
-    seed: int,
-    evidence: EvidenceBox,
-) -> None:
-    """The export carries warm-up requests, and the server replays them before a version is available."""
-    requests = export / "assets.extra/tf_serving_warmup_requests"
-    if not requests.is_file() or not requests.stat().st_size:
-        fail("The export has no assets.extra/tf_serving_warmup_requests.", "Requests to replay.")
-    # Your requests are written for your model. A model of another shape can't answer them: a server that replays them
-    # refuses it, one that does not replay them serves it.
-    shelf, server = shelves[MODEL], student.idle()
-    version = shelf.take_number()
-    misfit = random_dense(np.random.default_rng(seed), 7, 3, ("something_else", "scores"))
-    misfit.save(shelf.staging(version))
-    (shelf.staging(version) / "assets.extra").mkdir()
-    shutil.copy(requests, shelf.staging(version) / "assets.extra")
-    shelf.reveal(version)
-    loading_since = 0.0
-
-    def look() -> tuple[str, str] | None:
-        nonlocal loading_since
-        state, message = server.states(MODEL).get(version, ("", ""))
-        if state in ("AVAILABLE", "END"):
-            return state, message
-        if state == "LOADING":
-            loading_since = loading_since or time.monotonic()
-            # A model of six nodes loads in milliseconds: it is being tried again and again.
-            if time.monotonic() - loading_since > 8:
-                return state, message
-        return None
-
-    state, message = polling(
-        look,
-        seconds=60,
-        saw="The server took no notice of a new version for a minute.",
-        expected="It looks at its folders again and again: --file_system_poll_wait_seconds=1.",
-    )
-    shelf.remove(version)
-    evidence.text("A model that can't answer your warm-up requests", f"{state} {message}")
-    if state == "AVAILABLE":
-        fail(
-            "A version that can't answer these warm-up requests became AVAILABLE: they were not replayed.",
-            "Each version answers its warm-up requests before it is available.",
-            "Is it a TFRecord file with at least one PredictionLog? Does serve.sh leave --enable_model_warmup on?",
-        )
-    load_export()  # your own model can answer them

@@ -11,7 +11,7 @@ import numpy as np
 
 from autograder.checking.digits import read_digits
 from autograder.checking.programs import Programs
-from autograder.checking.shelf import Array, Model, Shelf, generator
+from autograder.checking.shelf import Shelf, generator
 from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_LIMITS, Digits
 from autograder.errors import CheckFailed, GraderError
 from autograder.pods import Pod, Running
@@ -73,17 +73,6 @@ class CourseServer:
     shelf: Shelf
     stranger: str
     strange: Dense
-
-    def own_answer(self, version: int) -> Model:
-        """What a version on this server answers, for comparing another server's answers with."""
-
-        def answer(rows: Array) -> Array:
-            said = self.server.ask(OURS, {"instances": rows.tolist()}, version=version)
-            if said.status != 200:
-                raise GraderError(f"The course's model server answered {said}.")
-            return np.array(said.json["predictions"], dtype=np.float32)
-
-        return answer
 
     def ready(self) -> CourseServer:
         """Waits until it answers. Raises GraderError: it has nothing to do with the student's work."""

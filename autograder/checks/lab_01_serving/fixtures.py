@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +17,9 @@ from autograder.checking.programs import Programs
 from autograder.checking.shelf import Array, Shelf, generator
 from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, Started, StudentServer
 from autograder.checks.lab_01_serving.materials import Digits
+from autograder.checks.lab_01_serving.relabelling import LabelServer, start_label_server
 from autograder.pods import Finished, Pod
 from autograder.schedule import Later
-from autograder.services.http import ask
 from autograder.services.tfserving import ModelServer, version_of
 from autograder.submission import take_in
 from autograder.waiting import fail, polling
@@ -29,7 +27,11 @@ from autograder.waiting import fail, polling
 # Fixtures that take long to arrive: the checks that ask for them come late.
 SLOW = frozenset({"trained", "export", "served_export"})
 # Fixtures that a check has for itself, and what they have in common: it changes what others would see.
-EXCLUSIVE = {"server": "the student's server", "student": "the student's server"}
+EXCLUSIVE = {
+    "server": "the student's server",
+    "student": "the student's server",
+    "label_server": "the server whose labels are moved",
+}
 
 TOLERANCE = 1e-5
 
@@ -79,6 +81,17 @@ def server(started: Started) -> Later[ModelServer]:
 def student(started: Started) -> StudentServer:
     """The same for a check that may have to start it anew."""
     return started.student
+
+
+@pytest.fixture(scope="session")
+def label_server(pod: Pod, programs: Programs, seed: int, models_config: Later[bytes]) -> Later[LabelServer]:
+    """A server of the course's with the student's ``models.config``, and two versions to move labels between."""
+
+    def start() -> LabelServer:
+        programs.require("models.config")
+        return start_label_server(pod, seed, models_config.get())
+
+    return Later(start)
 
 
 @pytest.fixture(scope="session")
@@ -132,24 +145,11 @@ def export(trained: Later[Finished], pod: Pod) -> Later[Path]:
     return Later(copy)
 
 
-@dataclass(frozen=True)
-class ServedExport:
-    """The student's export on the course's server.
-
-    Attributes:
-        version: its version there.
-        signature: the metadata of ``serving_default``.
-    """
-
-    version: int
-    signature: dict[str, Any]
-
-
 @pytest.fixture(scope="session")
-def served_export(course: Later[CourseServer], export: Later[Path]) -> Later[ServedExport]:
-    """The student's export, published on the course's server. Fails the check when it can't be served."""
+def served_export(course: Later[CourseServer], export: Later[Path]) -> Later[int]:
+    """The version of the student's export on the course's server. Fails the check when it can't be served."""
 
-    def publish() -> ServedExport:
+    def publish() -> int:
         files, server, shelf = export.get(), course.get().server, course.get().shelf
         version = shelf.take_number()
         shutil.copytree(files, shelf.staging(version))
@@ -165,16 +165,12 @@ def served_export(course: Later[CourseServer], export: Later[Path]) -> Later[Ser
                 f"TensorFlow Serving can't load what train.py wrote: {message[:600]}",
                 "A SavedModel in the version folder.",
             )
-        answer = ask(server.path(OURS, version=version, then="/metadata")).json or {}
-        signatures = answer.get("metadata", {}).get("signature_def", {}).get("signature_def", {})
-        if "serving_default" not in signatures:
-            fail(f"The export has the signatures {sorted(signatures)}.", "One of them is serving_default.")
-        return ServedExport(version, signatures["serving_default"])
+        return version
 
     return Later(publish)
 
 
 @pytest.fixture(scope="session")
-def load_export(served_export: Later[ServedExport]) -> Callable[[], ServedExport]:
+def load_export(served_export: Later[int]) -> Callable[[], int]:
     """The same for a check that has something to do before."""
     return served_export.get

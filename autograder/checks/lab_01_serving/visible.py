@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from autograder.checking.folders import written_after
 from autograder.checking.programs import Programs, shown
 from autograder.checking.shelf import Array, Shelf, generator
 from autograder.checks.lab_01_serving.beginning import OURS, CourseServer, Started
-from autograder.checks.lab_01_serving.fixtures import TOLERANCE, ServedExport
+from autograder.checks.lab_01_serving.fixtures import TOLERANCE
 from autograder.checks.lab_01_serving.materials import MODEL, SECOND
 from autograder.pods import Finished, Pod
 from autograder.services.http import Answer
-from autograder.services.savedmodel import random_dense
+from autograder.services.savedmodel import random_dense, signatures
 from autograder.services.tfserving import ModelServer
 
 
@@ -76,19 +77,26 @@ def export_is_a_saved_model(trained: Finished, export: Path, evidence: EvidenceB
     visible=True,
     hint="Look at it with `saved_model_cli show --dir DIR --tag_set serve --signature_def serving_default`.",
 )
-def signature_takes_raw_pixels(served_export: ServedExport, evidence: EvidenceBox) -> None:
+def signature_takes_raw_pixels(export: Path, evidence: EvidenceBox) -> None:
     """Its signature takes any number of rows of 64 raw pixels, and gives 10 probabilities for each."""
-    signature = served_export.signature
-    evidence.text("serving_default, from the server's metadata", json.dumps(signature, indent=1))
-    for part, name, expected in (("inputs", "input", [-1, 64]), ("outputs", "output", [-1, 10])):
-        tensors = signature.get(part, {})
+    try:
+        found = signatures((export / "saved_model.pb").read_bytes())
+    except ValueError as error:
+        fail(f"saved_model.pb can't be read: {error}.", "A SavedModel, as TensorFlow writes it.")
+    if "serving_default" not in found:
+        fail(f"The export has the signatures {sorted(found)}.", "One of them is serving_default.")
+    signature = found["serving_default"]
+    evidence.text("serving_default, from saved_model.pb", json.dumps(asdict(signature), indent=1))
+    for tensors, part, name, expected in (
+        (signature.inputs, "inputs", "input", [-1, 64]),
+        (signature.outputs, "outputs", "output", [-1, 10]),
+    ):
         if len(tensors) != 1:
             fail(f"It has {len(tensors)} {part}: {', '.join(tensors)}.", f"Exactly one {name}.")
         ((tensor, info),) = tensors.items()
-        shape = [int(size["size"]) for size in info["tensor_shape"].get("dim", [])]
-        if info["dtype"] != "DT_FLOAT" or shape != expected:
+        if info.dtype != "DT_FLOAT" or info.shape != expected:
             fail(
-                f"The {name} “{tensor}” is {info['dtype']} {shape}.",
+                f"The {name} “{tensor}” is {info.dtype} {'of any shape' if info.shape is None else info.shape}.",
                 f"DT_FLOAT {expected}; -1 stands for any size.",
             )
 
@@ -231,20 +239,22 @@ def publish_adds_the_next_version(pod: Pod, programs: Programs, seed: int, evide
 
 
 class Publishing:
-    """A base path of its own for ``publish.py``, and a complete SavedModel to publish there."""
+    """A base path of its own for ``publish.py``, and a complete SavedModel to publish there, or there already."""
 
-    def __init__(self, pod: Pod, programs: Programs, name: str, seed: int) -> None:
+    def __init__(self, pod: Pod, programs: Programs, name: str, seed: int, *, published: bool = False) -> None:
         self.pod, self.programs = pod, programs
         self.base = f"/models/{name}"
         self.export = f"/course/to-publish-{name}"
         pod.outside(self.base).mkdir()
-        pod.grant(self.base)
         self.files = {"saved_model.pb": random_dense(generator(seed, name)).serialized()}
         self.files |= {
             "variables/variables.index": os.urandom(4096),
             "variables/variables.data-00000-of-00001": bytes(4 << 20),
         }
         self.write(self.export, self.files)
+        if published:
+            self.write(f"{self.base}/1", self.files)
+        pod.grant(self.base)
 
     def write(self, folder: str, files: dict[str, bytes]) -> None:
         for name, content in files.items():
