@@ -87,21 +87,27 @@ def in_order(tasks: Iterable[Task]) -> list[Task]:
 
 
 def run_all(tasks: Iterable[Task], *, side_by_side: int) -> None:
-    """Runs every task, at most ``side_by_side`` at a time. Raises ValueError when they wait for each other."""
+    """Runs every task. Raises ValueError when they wait for each other.
+
+    Args:
+        tasks: in the order in which they should start.
+        side_by_side: how many may run at a time, beside those that use something: of these there are few at a time.
+    """
     waiting = list(tasks)
     names = {task.name for task in waiting}
     done: set[str] = set()
     busy: set[str] = set()
-    running = 0
+    running, free = 0, side_by_side
     changed = threading.Condition()
 
     def attempt(task: Task) -> None:
-        nonlocal running
+        nonlocal running, free
         try:
             task.run()
         finally:
             with changed:
                 running -= 1
+                free += not task.uses
                 done.add(task.name)
                 busy.difference_update(task.uses)
                 changed.notify()
@@ -109,7 +115,7 @@ def run_all(tasks: Iterable[Task], *, side_by_side: int) -> None:
     threads = []
     with changed:
         while waiting:
-            task = _next(waiting, names, done, busy) if running < side_by_side else None
+            task = _next(waiting, names, done, busy, free > 0)
             if task is None:
                 if not running:
                     raise ValueError(f"they wait for each other: {', '.join(task.name for task in waiting)}")
@@ -118,17 +124,21 @@ def run_all(tasks: Iterable[Task], *, side_by_side: int) -> None:
             waiting.remove(task)
             busy.update(task.uses)
             running += 1
+            free -= not task.uses
             threads.append(threading.Thread(target=attempt, args=(task,), name=task.name))
             threads[-1].start()
     for thread in threads:
         thread.join()
 
 
-def _next(waiting: list[Task], names: set[str], done: set[str], busy: set[str]) -> Task | None:
-    """The first task that could start now. One that is passed over keeps its place before those that share its use."""
+def _next(waiting: list[Task], names: set[str], done: set[str], busy: set[str], room: bool) -> Task | None:
+    """The first task that could start now. One that is passed over keeps its place before those that share its use.
+
+    Without ``room`` only one that uses something can.
+    """
     claimed = set(busy)
     for task in waiting:
-        if not task.uses & claimed and task.needs & names <= done:
+        if (room or task.uses) and not task.uses & claimed and task.needs & names <= done:
             return task
         claimed |= task.uses
     return None

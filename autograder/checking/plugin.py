@@ -26,7 +26,7 @@ from autograder.report.model import Finding, Result, Verdict
 from autograder.schedule import Task, arrived, followers_of, in_order, run_all
 
 Tell = Callable[..., None]
-SIDE_BY_SIDE = 6  # checks at a time: most of them wait, and few machines have one core
+SIDE_BY_SIDE = 4  # checks at a time that use nothing for themselves: most of them wait, and few machines have one core
 
 
 class Checks:
