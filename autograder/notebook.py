@@ -165,7 +165,10 @@ def down() -> None:
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             playground.down()
-    print("The model server is stopped." if stopped and "Nothing" in said.getvalue() else said.getvalue().strip())
+    lines = said.getvalue().splitlines()
+    if stopped:
+        lines = ["The model server is stopped.", *(line for line in lines if line != "Nothing was up.")]
+    print("\n".join(lines))
 
 
 def check(

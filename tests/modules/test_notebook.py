@@ -18,6 +18,7 @@ from .conftest import Course
 
 SERVICES = Services(
     "lab-01-serving",
+    "docker",
     Path("/home/me/lab"),
     {"status": "http://127.0.0.1:8501/v1/models/digits", "gRPC": "localhost:8500"},
 )
@@ -45,7 +46,9 @@ def test_services_say_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("JUPYTERHUB_SERVICE_PREFIX", "CODESPACES"):
         monkeypatch.delenv(name, raising=False)
     assert SERVICES.url == "http://127.0.0.1:8501"
+    assert "lab-01-serving is up (docker)" in repr(SERVICES)
     assert "http://127.0.0.1:8501/v1/models/digits" in repr(SERVICES)
+    assert "(docker)" in SERVICES._repr_html_()
     assert 'href="http://127.0.0.1:8501/v1/models/digits"' in SERVICES._repr_html_()
 
 
