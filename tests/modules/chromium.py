@@ -57,6 +57,12 @@ class Page:
         answer = self.command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         return answer["result"].get("value")
 
+    def go(self, address: str) -> None:
+        """Opens another address in its place; returns when the earlier page is gone."""
+        self.ask("window.isBeforeGoing = true")
+        self.command("Page.navigate", url=address)
+        self.wait("!window.isBeforeGoing", address)
+
     def wait(self, expression: str, what: str, seconds: float = 600) -> Any:
         """The first true value of an expression; otherwise an error with what the page says instead."""
         try:
@@ -113,7 +119,12 @@ def jupyter(root: Path) -> Iterator[str]:
 def opened(address: str, profile: Path, *flags: str) -> Iterator[Page]:
     """A page of that server in a browser whose own files go to ``profile``."""
     browser = next(filter(None, map(shutil.which, CHROMIUM)))
-    with program(browser, *FLAGS, *flags, f"--user-data-dir={profile}", f"{address}?token={TOKEN}"):
-        port = wait(lambda: (profile / "DevToolsActivePort").read_text().split("\n")[0], "the browser")
+    with program(browser, *FLAGS, *flags, f"--user-data-dir={profile}", f"{address}?token={TOKEN}") as process:
+
+        def look() -> str:
+            assert process.poll() is None, "the browser has ended"
+            return (profile / "DevToolsActivePort").read_text().split("\n")[0]
+
+        port = wait(look, "the browser")
         pages = json.load(urlopen(f"http://127.0.0.1:{port}/json", timeout=30))
         yield Page(next(one["webSocketDebuggerUrl"] for one in pages if one["type"] == "page"))
