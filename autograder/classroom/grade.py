@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -218,8 +219,8 @@ def _summary(assignment: Assignment, result: Class, console: Console, seconds: f
     for student in sorted(result.lost):
         table.add_row(plain(student), "–", "–", "–", "not graded")
     console.print(table)
-    scores = sorted(outcome.score for outcome in graded)
-    middle = f", median {number(scores[len(scores) // 2])} of {number(assignment.points)}" if scores else ""
+    scores = [outcome.score for outcome in graded]
+    middle = f", median {number(median(scores))} of {number(assignment.points)}" if scores else ""
     new = len(result.outcomes) - result.reused
     console.print(f"{len(graded)} graded{middle}; {new} anew in {seconds:.0f} s, {result.reused} as before.")
     for what, path in files.items():

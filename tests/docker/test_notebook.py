@@ -94,10 +94,13 @@ def test_what_a_killed_notebook_left_is_not_in_the_way(work: Path, engine: Engin
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     left = {box.id for box in containers_of(engine, work.parent)}
     assert len(left) == 2
+    ended = script(work, "local", "autograder.down()")  # whoever wants no Docker has no business with its engine
+    assert ended.stdout == "Nothing was up.\n", ended.stderr
+    assert {box.id for box in containers_of(engine, work.parent)} == left
     (work / "lab").mkdir()
     (work / "lab/notes.txt").write_text("nothing written yet")
     code = f"try:\n    {then}\n    print('done')\nfinally:\n    autograder.down()"
-    ended = script(work, "local", code)
+    ended = script(work, "auto", code)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "done" in ended.stdout
     assert containers_of(engine, work.parent) == []
