@@ -213,7 +213,8 @@ def _summary(assignment: Assignment, result: Class, console: Console, seconds: f
     for student, outcome in sorted(result.outcomes.items()):
         exercises = sum(mark.score for mark in outcome.marks)
         remark = "" if outcome.graded else "not graded"
-        remark = remark or (f"{len(outcome.notes)} notes" if outcome.notes else "")
+        count = len(outcome.notes)
+        remark = remark or (f"{count} note{'s' if count > 1 else ''}" if count else "")
         points = [number(exercises), number(outcome.lab_score), number(outcome.score)] if outcome.graded else ["–"] * 3
         table.add_row(plain(student), *points, remark)
     for student in sorted(result.lost):
