@@ -18,7 +18,6 @@ from pathlib import Path
 
 from autograder.errors import CourseError
 
-RUNTIMES = ("auto", "local", "docker")
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -31,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     grade.add_argument("lab", metavar="LAB", help="lab-01, or lab-01-serving")
     grade.add_argument("path", metavar="PATH", type=Path, nargs="?", help="the submission's folder (default: labs/LAB)")
     grade.add_argument(
-        "--runtime", choices=RUNTIMES, default=wanted(), help="where the services run (auto, or $RUNTIME)"
+        "--runtime", default="auto", help="auto (what $RUNTIME says, or Docker if it can be used), local, docker"
     )
     grade.add_argument("--out", type=Path, metavar="DIR", help="where to write the report (default: reports/LAB)")
     grade.add_argument("--seed", type=seed, metavar="N", help="repeat a run: the seed stands in its report")
@@ -42,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     up.set_defaults(run=run_up)
     up.add_argument("lab", metavar="LAB")
     up.add_argument("--submission", type=Path, metavar="PATH", help="whose files to run (default: labs/LAB)")
-    up.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where they run (local, unless it is docker)")
+    up.add_argument("--runtime", default="auto", help="likewise: auto, local, docker")
     down = commands.add_parser("down", help="stop what `up` started")
     down.set_defaults(run=run_down)
     status = commands.add_parser("status", help="what is running")
@@ -75,7 +74,7 @@ def add_instructors(commands: argparse._SubParsersAction[argparse.ArgumentParser
     prove.add_argument("lab", metavar="LAB")
     prove.add_argument("--fault", action="append", metavar="NAME", help="only this one (may be repeated)")
     prove.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="how many at the same time (2)")
-    prove.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where the services run")
+    prove.add_argument("--runtime", default="auto", help="auto, local, docker")
 
     release = commands.add_parser("release", help="build what students get of a lab, in release/")
     release.set_defaults(run=run_release)
@@ -87,14 +86,8 @@ def add_instructors(commands: argparse._SubParsersAction[argparse.ArgumentParser
     classroom.add_argument("--root", type=Path, metavar="DIR", help="the course's folder for nbgrader (default: here)")
     classroom.add_argument("-j", "--jobs", type=int, default=0, metavar="N", help="how many at a time (default: fits)")
     classroom.add_argument("--scheduler", default="", metavar="ADDRESS", help="grade on this Dask scheduler's workers")
-    classroom.add_argument("--runtime", choices=RUNTIMES, default=wanted(), help="where the labs' services run")
+    classroom.add_argument("--runtime", default="auto", help="of the labs: auto, local, docker")
     classroom.add_argument("--no-sandbox", action="store_true", help="on a machine without walls: you trust all of it")
-
-
-def wanted() -> str:
-    """The runtime that the environment asks for, as it does for make."""
-    name = os.environ.get("RUNTIME", "")
-    return name if name in RUNTIMES else "auto"
 
 
 def seed(text: str) -> int:
@@ -107,6 +100,10 @@ def seed(text: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(argv)
+        if "runtime" in arguments:
+            from autograder.pods import wanted
+
+            arguments.runtime = wanted(arguments.runtime)
         # A closed terminal and a `kill` end a run the way Ctrl-C does: everything is put away first.
         for number in ENDS:
             signal.signal(number, _interrupt)

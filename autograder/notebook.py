@@ -1,8 +1,10 @@
 """The course inside a notebook or a script: start a lab's services, grade a lab, run a model server by hand.
 
 In a notebook the answers render themselves, progress is one display that updates, and an error of the course is three
-sentences instead of a stack trace. In a terminal the same calls print what the commands print. What ``model_server``
-starts ends with the process that started it, however that ends.
+sentences instead of a stack trace. In a terminal the same calls print what the commands print.
+
+What ``model_server`` starts ends with the process that started it. (When that is killed, a container outlives it; the
+next run of ours that meets it removes it, and so does ``down``.)
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -24,11 +27,10 @@ from rich.console import Console
 
 from autograder import playground
 from autograder.display import Display, Until, kernel, link, plainly, reachable
-from autograder.errors import CourseError, MachineError
+from autograder.errors import CourseError, GraderError, MachineError
 from autograder.grading import grade
 from autograder.lab import Lab, load_lab
-from autograder.pods import Limits, LocalPod, Program, Running, pod_folder
-from autograder.ports import holder
+from autograder.pods import Limits, Program, Running, open_pod, pod_folder, wanted
 from autograder.report import Report
 from autograder.report.terminal import Progress, render
 from autograder.waiting import polling
@@ -44,11 +46,13 @@ class Services:
 
     Attributes:
         lab: the lab's id.
+        runtime: ``docker`` (as containers) or ``local`` (as programs of this machine).
         submission: the folder whose files they run with.
         addresses: what there is to look at, an address each, as a program on this machine reaches it.
     """
 
     lab: str
+    runtime: str
     submission: Path
     addresses: Mapping[str, str]
 
@@ -59,7 +63,7 @@ class Services:
         return f"{parts.scheme}://{parts.netloc}"
 
     def __repr__(self) -> str:
-        lines = [f"{self.lab} is up, with the files of {self.submission}:"]
+        lines = [f"{self.lab} is up ({self.runtime}), with the files of {self.submission}:"]
         lines += [f"  {title:<22} {reachable(address)}" for title, address in self.addresses.items()]
         return "\n".join([*lines, "autograder.down() stops it."])
 
@@ -70,7 +74,8 @@ class Services:
             for title, address in self.addresses.items()
         )
         return (
-            f"<b>{escape(self.lab)} is up</b>, with the files of <code>{escape(str(self.submission))}</code>"
+            f"<b>{escape(self.lab)} is up</b> ({escape(self.runtime)}),"
+            f" with the files of <code>{escape(str(self.submission))}</code>"
             f"<table>{rows}</table><code>autograder.down()</code> stops it."
         )
 
@@ -81,10 +86,11 @@ class Server:
     Attributes:
         argv: its command line.
         url: where its REST API listens.
+        runtime: ``docker`` or ``local``.
     """
 
-    def __init__(self, running: Running, argv: tuple[str, ...], url: str) -> None:
-        self._running, self.argv, self.url = running, argv, url
+    def __init__(self, running: Running, argv: tuple[str, ...], url: str, runtime: str, gone: ExitStack) -> None:
+        self._running, self.argv, self.url, self.runtime, self._gone = running, argv, url, runtime, gone
 
     @property
     def alive(self) -> bool:
@@ -117,9 +123,10 @@ class Server:
 
     def stop(self) -> None:
         """Ends it; returns when it is gone."""
-        self._running.terminate()
-        if self._running.wait(10) is None:
-            self._running.kill()
+        with self._gone, contextlib.suppress(GraderError):  # its container has failed, and is removed all the same
+            self._running.terminate()
+            if self._running.wait(10) is None:
+                self._running.kill()
 
     def __repr__(self) -> str:
         if self.alive:
@@ -127,25 +134,28 @@ class Server:
         return f"a model server that {self._running.finished().ending()}"
 
 
-def up(lab: str = "lab-01", submission: str | Path | None = None) -> Services:
+def up(lab: str = "lab-01", submission: str | Path | None = None, runtime: str = "auto") -> Services:
     """Starts a lab's services on the standard ports. When they are up already, it only says where.
 
     Args:
         lab: which: ``lab-01``.
         submission: the folder whose files they run with; by default the lab's own in ``labs/``.
+        runtime: ``docker`` (containers), ``local`` (programs of this machine), or ``auto``: what the environment's
+            ``RUNTIME`` says, and otherwise Docker where an engine answers and has the images.
 
     Raises:
-        UsageError: there is no such lab.
+        UsageError: there is no such lab, or no such runtime.
         SubmissionError: the folder can't be used.
-        MachineError: a port is taken.
+        MachineError: a port is taken; or Docker was asked for by name, and can't be used.
         GraderError: the services don't start.
     """
     with plainly():
         described = load_lab(lab)
+        _by_hand.make_room()
         with contextlib.redirect_stdout(Until(f"{described.id} is up", sys.stdout)):
-            playground.up(lab, None if submission is None else Path(submission))
+            playground.up(lab, None if submission is None else Path(submission), wanted(runtime))
         ready = json.loads((playground.PODS / described.id / "ready.json").read_text("utf-8"))
-    return Services(described.id, Path(ready["submission"]), ready["addresses"])
+    return Services(described.id, ready["runtime"], Path(ready["submission"]), ready["addresses"])
 
 
 def down() -> None:
@@ -155,7 +165,10 @@ def down() -> None:
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             playground.down()
-    print("The model server is stopped." if stopped and "Nothing" in said.getvalue() else said.getvalue().strip())
+    lines = said.getvalue().splitlines()
+    if stopped:
+        lines = ["The model server is stopped.", *(line for line in lines if line != "Nothing was up.")]
+    print("\n".join(lines))
 
 
 def check(
@@ -164,6 +177,7 @@ def check(
     *,
     seed: int | None = None,
     visible: bool = False,
+    runtime: str = "auto",
 ) -> Report:
     """Grades a lab and shows the report: in a notebook as a page of its own, in a terminal as a table.
 
@@ -172,6 +186,7 @@ def check(
         submission: the folder to grade; by default the lab's own in ``labs/``, beside the notebook if it is there.
         seed: repeats a run: the number stands in its report.
         visible: run the visible checks only.
+        runtime: as for ``up``; the report says which it was.
 
     Raises:
         CourseError: the submission can't be graded, or the grader failed; one of its subclasses.
@@ -179,13 +194,14 @@ def check(
     with plainly():
         described = load_lab(lab)
         folder = _own_files(described) if submission is None else Path(submission)
+        runtime = wanted(runtime)
         if kernel() is None:
             with Progress() as progress:
-                report = grade(described, folder, seed=seed, visible=visible, progress=progress)
+                report = grade(described, folder, seed=seed, visible=visible, runtime=runtime, progress=progress)
             render(report, Console())
             return report
         with Display(described.title) as display:
-            report = grade(described, folder, seed=seed, visible=visible, progress=display)
+            report = grade(described, folder, seed=seed, visible=visible, runtime=runtime, progress=display)
             display.show(report)
         return report
 
@@ -196,21 +212,27 @@ def _own_files(lab: Lab) -> Path:
     return beside if beside.is_dir() else lab.folder
 
 
-def model_server(*flags: str, env: Mapping[str, str] | None = None, until: str = LISTENING) -> Server:
+def model_server(
+    *flags: str, env: Mapping[str, str] | None = None, until: str = LISTENING, runtime: str = "auto"
+) -> Server:
     """Runs ``tensorflow_model_server`` with the given flags, in place of the one that an earlier call started.
 
     It comes back when the server says that it listens, or when the server has ended: then its log says why.
 
     Args:
-        flags: as on a command line: ``--rest_api_port=8501``.
+        flags: as on a command line: ``--rest_api_port=8501``. A path in them is relative to the notebook's folder, or
+            absolute and below it: of this machine's files, a container sees no others.
         env: variables beside the course's own.
         until: come back when a line of the log holds this text.
+        runtime: as for ``up``.
 
     Raises:
-        MachineError: a port is taken, or the text never comes.
+        UsageError: there is no such runtime.
+        MachineError: a port is taken, or the text never comes; or Docker was asked for by name, and can't be used.
+        GraderError: Docker was asked for by name, and failed.
     """
     with plainly():
-        return _by_hand.start(flags, env or {}, until)
+        return _by_hand.start(flags, env or {}, until, wanted(runtime))
 
 
 @contextlib.contextmanager
@@ -233,25 +255,32 @@ class _ByHand:
 
     def __init__(self) -> None:
         self._server: Server | None = None
-        self._holds = contextlib.ExitStack()
-        atexit.register(self.stop)
+        self._holds = ExitStack()  # its pod
+        atexit.register(self._end)
 
-    def start(self, flags: tuple[str, ...], env: Mapping[str, str], until: str) -> Server:
+    def start(self, flags: tuple[str, ...], env: Mapping[str, str], until: str, runtime: str) -> Server:
         self.stop()
-        argv = ("tensorflow_model_server", *flags)
+        argv, here = ("tensorflow_model_server", *flags), Path.cwd()
         rest, grpc = (_flag(flags, name) for name in ("rest_api_port", "port"))
-        for port in (rest, grpc or 8500):
-            if port and (found := holder(port)) is not None:
-                raise MachineError(
-                    f"Port {port} is taken by {found}.",
-                    f"Nobody listens on {port}.",
-                    "If it is a pod of yours, `autograder.down()` stops it.",
-                )
+        ports = [port for port in (rest, grpc or 8500) if port]
+        playground.require_ports(ports, "If it is a pod of yours, `autograder.down()` stops it.")
+        self._holds = ExitStack()
         folder = self._holds.enter_context(pod_folder())
-        # Relative paths in its flags are the notebook's own.
-        pod = self._holds.enter_context(LocalPod(folder, elsewhere={"/submission": Path.cwd()}))
-        running = pod.start(Program(argv, env=env, limits=Limits(seconds=None, cpu_seconds=10**6)))
-        self._server = server = Server(running, argv, f"http://127.0.0.1:{rest}" if rest else "")
+        pod = open_pod(
+            runtime,
+            ["tfserving"],
+            folder,
+            folder.with_suffix(".lock"),  # this process holds it, as long as it has the folder
+            {"/submission": here},
+            ports,
+            as_here=[here],
+            say=print,
+        )
+        self._holds.enter_context(pod)
+        limits = Limits(seconds=None, cpu_seconds=10**6)
+        running = pod.start(Program(argv, env=env, limits=limits, service="tfserving"))
+        url = f"http://127.0.0.1:{rest}" if rest else ""
+        self._server = server = Server(running, argv, url, pod.runtime, self._holds)
         try:
             server.wait_log(until)
         except MachineError:
@@ -267,6 +296,16 @@ class _ByHand:
             server.stop()
         self._holds.close()
         return server is not None
+
+    def make_room(self) -> None:
+        """What is left of a server that has ended by itself gives its ports back."""
+        if self._server is not None and not self._server.alive:
+            self._holds.close()
+
+    def _end(self) -> None:
+        """At the end of Python, which starts no more threads: nobody is asked to leave, the pod is removed."""
+        self._server = None
+        self._holds.close()
 
 
 def _flag(flags: tuple[str, ...], name: str) -> int:

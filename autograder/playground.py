@@ -4,8 +4,8 @@ A keeper process holds the pod. While it lives the services do; when it ends, so
 that is killed; whatever of ours runs next removes them.) The pod's ``/submission`` is the student's own folder, and its
 ``/models`` the folder ``models`` in it: what changes there is served.
 
-The runtime is the local one unless Docker is asked for by name: it starts sooner, and the student's own tools see its
-processes.
+They are containers where an engine answers and has the images, and otherwise programs of this machine, as for a grade;
+``RUNTIME`` forces one.
 """
 
 from __future__ import annotations
@@ -20,41 +20,49 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from autograder.errors import CourseError, GraderError, MachineError
 from autograder.lab import ROOT, Lab, labs, load_lab, read_lab
-from autograder.pods import LocalPod, Pod
+from autograder.pods import Pod, choose, open_pod, wanted
 from autograder.ports import holder
 from autograder.submission import examine
 from autograder.waiting import polling
-
-if TYPE_CHECKING:
-    from autograder.pods.docker.runtime import DockerRuntime
 
 PODS = Path(os.environ.get("AUTOGRADER_PODS", ROOT / ".pods"))
 DOCKER = "docker"  # a file in the folder of a pod that has containers
 
 
 def up(name: str, submission: Path | None, runtime: str = "auto") -> int:
-    """Starts a lab's services. A second ``up`` only says where they are."""
+    """Starts a lab's services. A second ``up`` only says where they are.
+
+    Args:
+        name: the lab's.
+        submission: the folder whose files they run with; by default the lab's own.
+        runtime: ``auto``, ``local`` or ``docker``.
+
+    Raises:
+        CourseError: they can't be started; one of its subclasses.
+    """
     lab = load_lab(name)
     submission = (submission or lab.folder).resolve()
     examine(submission)
     state = PODS / lab.id
     if keeper(state) is None:
         if runtime == "docker":
-            _docker(lab)
-        with contextlib.suppress(MachineError):  # no engine that answers, so nothing of it is in the way
-            _clear_up()
+            choose(runtime, lab.services)  # says what is missing before anything is started
+        if _killed():
+            with contextlib.suppress(MachineError):  # no engine that answers, so nothing of it is in the way
+                _clear_up()
         for other in labs():
             if keeper(PODS / other) is not None:
                 raise MachineError(f"{other} is already up, on the same ports.", "", "Run `make down` first.")
-        _require_ports(importlib.import_module(f"{lab.checks}.play").PORTS)
-        _start_keeper(lab, submission, state, "docker" if runtime == "docker" else "local")
+        require_ports(importlib.import_module(f"{lab.checks}.play").PORTS)
+        _start_keeper(lab, submission, state, runtime)
     else:
         print(f"{lab.id} is already up.")
     _show(lab, state)
@@ -76,7 +84,13 @@ def down() -> int:
                 process.kill()
                 process.wait(10)
             print(f"{state.name} is down.")
-    _clear_up()
+    try:
+        if _clear_up():
+            found = True
+            print("What a killed run left is removed.")
+    except MachineError:
+        if _killed():  # otherwise there was nothing to remove that we know of
+            raise
     for state in _states():
         shutil.rmtree(state, ignore_errors=True)
     if PODS.is_dir() and not any(PODS.iterdir()):
@@ -119,31 +133,34 @@ def _states() -> list[Path]:
     return sorted(path for path in PODS.glob("*") if path.is_dir()) if PODS.is_dir() else []
 
 
-def _require_ports(ports: tuple[int, ...]) -> None:
+def require_ports(ports: Iterable[int], hint: str = "Stop that program, then try again.") -> None:
+    """Raises MachineError when a port is taken; what holds it for a run of ours that was killed is removed first."""
+    ports = tuple(ports)
+    if any(map(holder, ports)):
+        with contextlib.suppress(MachineError):
+            _clear_up()
     for port in ports:
         found = holder(port)
         if found is not None:
-            raise MachineError(
-                f"Port {port} is taken by {found}.", f"Nobody listens on {port}.", "Stop that program, then try again."
-            )
+            raise MachineError(f"Port {port} is taken by {found}.", f"Nobody listens on {port}.", hint)
 
 
-def _docker(lab: Lab) -> DockerRuntime:
-    """The engine with the lab's images. Raises MachineError, GraderError."""
-    from autograder.pods.docker.runtime import DockerRuntime  # what the local runtime does without
+def _clear_up() -> int:
+    """Removes what killed processes of ours left in the engine; gives how much it was. Raises MachineError."""
+    killed = _killed()
+    if not killed and wanted() == "local":  # the engine is to be left alone; and an examination sees nobody's locks
+        return 0
+    from autograder.pods.docker.engine import connect, sweep
 
-    return DockerRuntime.available(lab.services)
+    removed = sweep(connect())
+    for state in killed:
+        (state / DOCKER).unlink()
+    return removed
 
 
-def _clear_up() -> None:
-    """Removes the containers that a keeper left which was killed."""
-    left = [state for state in _states() if (state / DOCKER).exists() and keeper(state) is None]
-    if left:
-        from autograder.pods.docker.engine import connect, sweep
-
-        sweep(connect())
-        for state in left:
-            (state / DOCKER).unlink()
+def _killed() -> list[Path]:
+    """The pods with containers whose keeper was killed."""
+    return [state for state in _states() if (state / DOCKER).exists() and keeper(state) is None]
 
 
 def _start_keeper(lab: Lab, submission: Path, state: Path, runtime: str) -> None:
@@ -214,11 +231,11 @@ def keep(lab: Lab, submission: Path, runtime: str) -> int:
             stream.write(sentence + "\n")
 
     play = importlib.import_module(f"{lab.checks}.play")
-    with _pod(lab, submission, state, runtime, play.PORTS) as pod:
+    with _pod(lab, submission, state, runtime, play.PORTS, say) as pod:
         try:
             addresses = play.start(pod, say)
             made = state / ".ready.json"
-            ready = {"submission": str(submission), "runtime": runtime, "addresses": addresses}
+            ready = {"submission": str(submission), "runtime": pod.runtime, "addresses": addresses}
             made.write_text(json.dumps(ready), "utf-8")
             made.replace(state / "ready.json")
             stop.wait()
@@ -227,15 +244,15 @@ def keep(lab: Lab, submission: Path, runtime: str) -> int:
     return 0
 
 
-def _pod(lab: Lab, submission: Path, state: Path, runtime: str, ports: tuple[int, ...]) -> Pod:
+def _pod(
+    lab: Lab, submission: Path, state: Path, runtime: str, ports: tuple[int, ...], say: Callable[[str], None]
+) -> Pod:
     elsewhere = {"/submission": submission, "/models": submission / "models"}
-    if runtime == "local":
-        return LocalPod(state / "pod", elsewhere=elsewhere)
-    from autograder.pods.docker.open import OpenPod
-
-    (state / DOCKER).touch()
-    found = _docker(lab)
-    return OpenPod(found.engine, found.images, state / "lock", state / "pod", elsewhere, ports)
+    (state / DOCKER).touch()  # before there is a container
+    pod = open_pod(runtime, lab.services, state / "pod", state / "lock", elsewhere, ports, say=say)
+    if pod.runtime == "local":
+        (state / DOCKER).unlink()
+    return pod
 
 
 if __name__ == "__main__":

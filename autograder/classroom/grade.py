@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -212,14 +213,15 @@ def _summary(assignment: Assignment, result: Class, console: Console, seconds: f
     for student, outcome in sorted(result.outcomes.items()):
         exercises = sum(mark.score for mark in outcome.marks)
         remark = "" if outcome.graded else "not graded"
-        remark = remark or (f"{len(outcome.notes)} notes" if outcome.notes else "")
+        count = len(outcome.notes)
+        remark = remark or (f"{count} note{'s' if count > 1 else ''}" if count else "")
         points = [number(exercises), number(outcome.lab_score), number(outcome.score)] if outcome.graded else ["–"] * 3
         table.add_row(plain(student), *points, remark)
     for student in sorted(result.lost):
         table.add_row(plain(student), "–", "–", "–", "not graded")
     console.print(table)
-    scores = sorted(outcome.score for outcome in graded)
-    middle = f", median {number(scores[len(scores) // 2])} of {number(assignment.points)}" if scores else ""
+    scores = [outcome.score for outcome in graded]
+    middle = f", median {number(median(scores))} of {number(assignment.points)}" if scores else ""
     new = len(result.outcomes) - result.reused
     console.print(f"{len(graded)} graded{middle}; {new} anew in {seconds:.0f} s, {result.reused} as before.")
     for what, path in files.items():

@@ -2,13 +2,14 @@
 
 from autograder.pods.base import Pod, Running
 from autograder.pods.building import Build, Built
-from autograder.pods.choose import choose
+from autograder.pods.choose import RUNTIMES, choose, open_pod, wanted
 from autograder.pods.folders import pod_folder
 from autograder.pods.local import LocalPod, LocalRuntime, Walls, enter, walls
 from autograder.pods.program import Finished, Limits, MiB, Program
 from autograder.pods.runtime import Runtime, Seat, Session
 
 __all__ = [
+    "RUNTIMES",
     "Build",
     "Built",
     "Finished",
@@ -25,6 +26,8 @@ __all__ = [
     "Walls",
     "choose",
     "enter",
+    "open_pod",
     "pod_folder",
     "walls",
+    "wanted",
 ]

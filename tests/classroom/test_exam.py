@@ -256,6 +256,17 @@ def test_what_it_starts_is_nobody_elses(tmp_path: Path, walled: None) -> None:
     assert {mark.test: mark.score for mark in marks} == POINTS, log
 
 
+def test_it_stays_behind_its_walls_whatever_runtime_labs_have(
+    tmp_path: Path, walled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME", "docker")
+    log: list[str] = []
+    marks = examine_notebook(
+        mini(tmp_path, "from autograder.pods import wanted\nassert wanted() == 'local'"), REFERENCE, log=log
+    )
+    assert {mark.test: mark.score for mark in marks} == POINTS, log
+
+
 def test_a_student_sees_neither_the_course_nor_a_home(tmp_path: Path, walled: None) -> None:
     look = (
         "import os\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import containers_of
+from pods.containers import containers_of
 from pods.places import Grader
 from pods.programs import eventually, printed, python, write
 

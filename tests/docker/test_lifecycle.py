@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from containers import containers_of
+from pods.containers import containers_of
 from pods.places import PLACES
 from pods.programs import eventually, printed
 

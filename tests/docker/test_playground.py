@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from pods.places import standard_ports
 from pods.programs import eventually
 
 from autograder import playground
@@ -45,12 +45,7 @@ def containers(engine: Engine) -> list[Any]:
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Path]:
     """A student's folder with a server to start and no training, and the standard ports for this test alone."""
-    with Path(tempfile.gettempdir(), "model-deployment-standard-ports").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        for port in (8500, 8501):
-            if found := holder(port):
-                assert not os.environ.get("REQUIRE_DOCKER"), f"port {port} is taken by {found}"
-                pytest.skip(f"port {port} is taken by {found}")
+    with standard_ports():
         for path in (SOLUTIONS / LAB.id).iterdir():
             if path.suffix in (".sh", ".config"):
                 shutil.copy(path, tmp_path)
@@ -84,6 +79,26 @@ def test_up_status_and_down(lab: Path, engine: Engine) -> None:
     assert (holder(8500), holder(8501)) == (None, None)
     assert not STATE.exists()
     assert "Nothing is up." in make("status")[1]
+
+
+def test_auto_is_docker_where_an_engine_answers_and_programs_where_none_does(
+    lab: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, said = make("up-01", f"SUBMISSION={lab}")
+    assert code == 0, said
+    assert "lab-01-serving is up (docker)" in said
+    assert len(containers(engine)) >= 2
+    assert make("down")[0] == 0
+    assert containers(engine) == []
+
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    code, said = make("up-01", f"SUBMISSION={lab}")
+    assert code == 0, said
+    assert "lab-01-serving is up (local)" in said
+    assert "Docker" not in said
+    with urllib.request.urlopen(URL) as answer:
+        assert json.load(answer)["model_version_status"][0]["state"] == "AVAILABLE"
+    assert make("down") == (0, "lab-01-serving is down.\n")
 
 
 def test_a_port_that_is_taken_is_named_with_its_holder(lab: Path, engine: Engine) -> None:

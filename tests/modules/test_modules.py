@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -13,13 +14,17 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbgrader.validator import Validator
+from pods.containers import started_below
 
 from autograder.lab import ROOT
+from autograder.pods.docker.engine import connect
+from autograder.pods.images import find
 
 from .conftest import Course
 
 MODULES = sorted(path.parent.name for path in ROOT.glob("modules/*/*.ipynb") if path.stem == path.parent.name)
 LIMIT = 180  # seconds for all cells of a notebook, as the curriculum promises
+CALL = re.compile(r"autograder\.(?:model_server|up)\(")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 pytestmark = pytest.mark.parametrize("module", MODULES)
@@ -108,12 +113,15 @@ def test_every_exercise_asks_for_work_and_tests_it(module: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_it_runs_from_top_to_bottom_in_time_and_leaves_nothing_behind(
-    module: str, make_course: Callable[[], Course]
-) -> None:
-    course = make_course()
+def test_it_runs_from_top_to_bottom_in_time_and_leaves_nothing_behind(module: str, course: Course) -> None:
     before = course.files()
-    notebook = course.execute(ROOT / f"modules/{module}/{module}.ipynb")
+    with contextlib.ExitStack() as stack:
+        started = None
+        if course.runtime == "docker":
+            engine = connect()
+            started = stack.enter_context(started_below(engine, course.copy.parent))
+            server = find(engine.client, ["tfserving"])["tfserving"].id
+        notebook = course.execute(course.notebook(module))
     for cell in notebook.cells:
         if "raises-exception" not in cell.metadata.get("tags", []):
             for output in cell.get("outputs", []):
@@ -133,9 +141,18 @@ def test_it_runs_from_top_to_bottom_in_time_and_leaves_nothing_behind(
     assert shown.data["text/plain"].endswith(" of 100 points")
     assert "Not fully graded" not in shown.data["text/html"]
 
+    # Everything ran where it was meant to: what the first `up` says, what the report says, and the engine itself.
+    (where,) = {found for cell in notebook.cells for found in re.findall(r"is up \((\w+)\)", str(cell.get("outputs")))}
+    assert where == course.runtime
+    assert f"&lt;dd&gt;{course.runtime}&lt;/dd&gt;" in shown.data["text/html"]
+    if started is not None:
+        calls = sum(len(CALL.findall(cell.source)) for cell in notebook.cells if cell.cell_type == "code")
+        assert started.count(server) > calls > 0  # the report's are more
+
     assert course.files() == before
     assert not list(course.temporary.iterdir())
-    assert notebook.metadata["listening"] == []
+    if course.runtime == "local":  # in the machine's own network others listen, too
+        assert notebook.metadata["listening"] == []
 
 
 def test_what_is_released_holds_no_solution_and_no_hidden_test(module: str, released: tuple[Course, Path]) -> None:

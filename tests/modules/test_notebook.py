@@ -18,6 +18,7 @@ from .conftest import Course
 
 SERVICES = Services(
     "lab-01-serving",
+    "docker",
     Path("/home/me/lab"),
     {"status": "http://127.0.0.1:8501/v1/models/digits", "gRPC": "localhost:8500"},
 )
@@ -45,7 +46,9 @@ def test_services_say_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("JUPYTERHUB_SERVICE_PREFIX", "CODESPACES"):
         monkeypatch.delenv(name, raising=False)
     assert SERVICES.url == "http://127.0.0.1:8501"
+    assert "lab-01-serving is up (docker)" in repr(SERVICES)
     assert "http://127.0.0.1:8501/v1/models/digits" in repr(SERVICES)
+    assert "(docker)" in SERVICES._repr_html_()
     assert 'href="http://127.0.0.1:8501/v1/models/digits"' in SERVICES._repr_html_()
 
 
@@ -92,7 +95,8 @@ def test_up_and_down_may_be_called_twice(make_course: Callable[[], Course]) -> N
     assert "course's own small model" in said
     assert "is up (" not in said  # the object says it
     assert notebook.cells[2].outputs[0].data["text/plain"] == "200"
-    assert notebook.cells[3].outputs[0].text == "lab-01-serving is down.\nNothing was up.\n"
+    said = "".join(output.text for output in notebook.cells[3].outputs)
+    assert said == "lab-01-serving is down.\nNothing was up.\n"
     assert not (course.copy / ".pods").exists()
 
 

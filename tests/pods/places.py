@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -25,6 +26,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from autograder.lab import ROOT
+from autograder.ports import holder
 
 from .keeper import RemotePod
 
@@ -126,6 +128,18 @@ PLACES = (
     Place("no-walls", walled=False, as_root=False),
     Place("docker", walled=True, as_root=True, docker=True),
 )
+
+
+@contextlib.contextmanager
+def standard_ports() -> Iterator[None]:
+    """The ports of a lab's services on this machine, for one test at a time of all who run tests here."""
+    with Path(tempfile.gettempdir(), "model-deployment-standard-ports").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for port in (8500, 8501):
+            if found := holder(port):
+                assert not os.environ.get("REQUIRE_DOCKER"), f"port {port} is taken by {found}"
+                pytest.skip(f"port {port} is taken by {found}")
+        yield
 
 
 @functools.cache

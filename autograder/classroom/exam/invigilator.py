@@ -183,6 +183,7 @@ def _settle(pod: LocalPod, state: Path) -> None:
         MPLBACKEND="agg",
         NBGRADER_EXECUTION="autograde",
         AUTOGRADER_PODS=str(state / "up"),  # what `autograder.up` starts here is nobody else's
+        RUNTIME="local",  # and it is within these walls
     )
     tempfile.tempdir = str(temporary)
     os.chdir(temporary)

@@ -19,7 +19,7 @@ share one long-lived container: starting one there takes milliseconds, not the h
 lie in four file systems in memory, of limited size, that all containers of the pod mount. The worker has no access to
 the engine; it asks the steward, over its standard input and output.
 
-A playground (``make up-01 RUNTIME=docker``) has no worker and no steward. Its pod is ``open``: containers of the
+A playground (``make up-01``) has no worker and no steward. Its pod is ``open``: containers of the
 student's own user on the student's own folders, which share the network of the ``gate``; that alone publishes ports, on
 loopback.
 """

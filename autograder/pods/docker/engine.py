@@ -164,6 +164,9 @@ def remove(containers: list[Any], volumes: list[Any]) -> None:
         with contextlib.suppress(DockerException, RequestException, OSError):
             found.remove(force=True, **how)
 
+    if len(containers) + len(volumes) == 1:  # without a thread: there are none to be had when Python ends
+        go(*containers, *volumes, **({"v": True} if containers else {}))
+        return
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(lambda container: go(container, v=True), containers))
         list(executor.map(go, volumes))

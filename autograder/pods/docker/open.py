@@ -40,6 +40,7 @@ class OpenPod(Pod):
         folder: Path,
         elsewhere: Mapping[str, Path],
         ports: Iterable[int],
+        as_here: Iterable[Path] = (),
     ) -> None:
         """
         Args:
@@ -49,6 +50,7 @@ class OpenPod(Pod):
             folder: a folder for the pod's own files.
             elsewhere: top folders of the pod that are other folders of this machine.
             ports: what this machine reaches, at its loopback address.
+            as_here: folders of this machine that have the same name in the containers.
 
         Raises:
             MachineError: the engine is on another machine.
@@ -61,7 +63,7 @@ class OpenPod(Pod):
                 "Use RUNTIME=local.",
             )
         self.engine, self.images, self.labels = engine, images, labels(lock)
-        self._lock_file, self._folder, self._elsewhere = lock, folder, elsewhere
+        self._lock_file, self._folder, self._elsewhere, self._as_here = lock, folder, elsewhere, tuple(as_here)
         self._numbers = itertools.count(1)
         self._services: dict[int, Service] = {}
         self._containers: dict[int, Container] = {}
@@ -95,7 +97,9 @@ class OpenPod(Pod):
     def mounts(self, below: str) -> list[Any]:
         from docker.types import Mount
 
-        return [Mount(below + name, str(self.outside(f"/{name}")), type="bind") for name in boxes.VOLUMES]
+        there = {below + name: self.outside(f"/{name}") for name in boxes.VOLUMES}
+        there |= {str(folder): folder for folder in self._as_here}
+        return [Mount(name, str(folder), type="bind") for name, folder in there.items()]
 
     def tell(self, told: Tell) -> None:
         self._services[told.id].hear(told)
@@ -136,5 +140,8 @@ class OpenPod(Pod):
         from requests import RequestException
 
         self._tasks.shutdown(wait=False, cancel_futures=True)
+        # One after the other: a notebook closes its pod when Python ends, and has no new threads then.
         with contextlib.suppress(DockerException, RequestException, OSError):  # the next sweep takes what stays
-            remove(*of_pod(self.engine, self._lock_file))
+            containers, _ = of_pod(self.engine, self._lock_file)
+            for container in containers:
+                remove([container], [])
