@@ -22,9 +22,7 @@ import os
 import resource
 import select
 import signal
-import socket
 import struct
-import subprocess
 import sys
 import time
 from typing import Any, NoReturn, TypedDict
@@ -118,6 +116,8 @@ def enter_namespaces(names: list[str]) -> None:
 
 def loopback_up() -> None:
     """Switches on ``lo`` in this network namespace."""
+    import socket  # every program's start waits for what is imported here, and few need this
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         siocsifflags, iff_up = 0x8914, 1
         fcntl.ioctl(control, siocsifflags, struct.pack("16sh14x", b"lo", iff_up))
@@ -224,6 +224,8 @@ def descendants() -> list[int]:
                 if fields[0] != b"Z":
                     parents[int(entry)] = int(fields[1])
     else:
+        import subprocess  # likewise
+
         table = subprocess.run(["/bin/ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
         parents = {int(pid): int(parent) for pid, parent in (line.split() for line in table.splitlines())}
     found: list[int] = []

@@ -21,7 +21,7 @@ from autograder.services.tfserving import ModelServer, start_model_server, start
 from autograder.submission import Intake
 
 OURS = "model"  # on the course's own server
-NICE = 5  # of the student's short programs: the training is what everything waits for in the end
+NICE = 10  # of the student's short programs: the training is what everything waits for in the end
 
 
 class StudentServer:
