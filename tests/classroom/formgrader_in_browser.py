@@ -13,11 +13,12 @@ from pathlib import Path
 
 from chromium import jupyter, opened  # type: ignore[import-not-found]  # PYTHONPATH leads there
 
-# A table that nbgrader's own code has filled: each row's cells, as they are read.
+# A table that nbgrader's own code says it has filled (in its variable `models`): each row's cells, as they are read.
 ROWS = """(() => {
+  if (document.readyState !== 'complete' || !window.models || !models.loaded) return null;
   const rows = [...document.querySelectorAll('tbody tr')].map(
     row => [...row.querySelectorAll('td')].map(cell => cell.innerText.trim()));
-  return document.readyState === 'complete' && rows.length && rows.every(row => row.length > 2) ? rows : null;
+  return rows.length && rows.every(row => row.length > 2 && row.some(Boolean)) ? rows : null;
 })()"""
 PAGES = {
     "assignments": "/manage_assignments",

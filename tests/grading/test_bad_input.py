@@ -144,7 +144,7 @@ def test_a_syntax_error_and_a_renamed_file_are_the_works_own(lab: Lab, tmp_path:
     assert "SyntaxError" in found.saw("client-predict")
     assert found.saw("publish") == "There is no publish.py in the submission; there is a publisher.py."
     assert "batching.config" in found.saw("serves")
-    assert found.passed == {"export", "signature", "raw-pixels"}
+    assert found.passed == {"export", "signature", "raw-pixels", "warm-up"}
 
 
 def test_a_folder_for_the_report_that_can_not_be_made(out: Path) -> None:
