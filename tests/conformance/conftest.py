@@ -13,7 +13,7 @@ import pytest
 from .server import RemoteServer, Server, World, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The models and the base paths of the recordings, in a folder."""
     return World(tmp_path_factory.mktemp("world"))

@@ -37,7 +37,7 @@ def multi(tensorflow: TensorFlow, models: Path) -> Servable:
     return Servable(tensorflow, "multi", 1, str(models / "multi/1"), ["serve"], SessionConfig())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A folder with the recorded models and base paths of the tests' own."""
     return World(tmp_path_factory.mktemp("world"))
