@@ -6,6 +6,7 @@ What decides is the outcome alone. nbgrader keeps it, shows it in formgrader, an
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,10 @@ def _set(grade: Any, score: float, unfinished: bool) -> None:
 
 
 def _end(made: dict[str, Any]) -> str:
-    return str(made.get("log") or made.get("error") or "it says nothing").strip()[-1000:]
+    """What nbgrader's log comes to: the last exception in it, without its traceback."""
+    log = str(made.get("log") or made.get("error") or "it says nothing").strip()
+    raised = re.findall(r"^\s*([\w.]+(?:Error|Exception): .*)$", log, re.MULTILINE)
+    return raised[-1][:400] if raised else log[-1000:]
 
 
 __all__ = ["configure", "ensure_assignment", "open_api", "record", "with_programs", "write_outcome"]

@@ -52,6 +52,13 @@ def test_the_gradebook_holds_just_that(graded_class: Graded) -> None:
     assert all(points[1] < 1000 for found in book.values() for points in found.values() if isinstance(points, tuple))
 
 
+def test_a_notebook_that_nbgrader_cannot_store_is_named_in_one_line(graded_class: Graded) -> None:
+    _, ended = graded_class
+    (line,) = [line for line in (ended["stdout"] + ended["stderr"]).splitlines() if "could not store" in line]
+    assert line.startswith("! nbgrader could not store the notebook of edsger: nbformat.reader.NotJSONError: ")
+    assert "Traceback" not in ended["stdout"]
+
+
 def test_nobody_found_the_gradebook_from_inside(graded_class: Graded) -> None:
     room, _ = graded_class
     (mark,) = [mark for mark in room.outcome("mallory-steals").marks if mark.test == "test-read-digits"]
