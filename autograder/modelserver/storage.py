@@ -102,16 +102,22 @@ class Storage:
         self._thread: threading.Thread | None = None
 
     def watch(self, configs: Sequence[ModelConfig]) -> None:
-        """Watches these models from now on, and no others; the first look is taken before this returns."""
+        """Watches these models from now on, and no others.
+
+        The first look is taken before this returns. Where looks follow one another anyway, the next of them is the
+        first with another configuration: a server that reads its configuration often looks no more often for that.
+        """
         with self._lock:
             names = {config.name for config in configs}
             removed = [config.name for config in self._configs if config.name not in names]
             self._configs = tuple(configs)
         for name in removed:
             self._aspire(name, {})
+        if self._thread is not None:
+            return
         if self._wait >= 0:
             self._look()
-        if self._wait > 0 and self._thread is None:
+        if self._wait > 0:
             self._thread = threading.Thread(target=self._poll, name="file_system_poll", daemon=True)
             self._thread.start()
 
