@@ -26,9 +26,9 @@ from autograder.report.model import Finding, Result, Verdict
 from autograder.schedule import Task, arrived, followers_of, in_order, run_all
 
 Tell = Callable[..., None]
-# Checks at a time that use nothing for themselves. They run the student's programs: more of them than there are
-# processors end no sooner, and keep the student's training and its servers from theirs.
-SIDE_BY_SIDE = max(2, os.cpu_count() or 2)
+# Checks at a time that use nothing for themselves, on every machine alike. They run the student's programs, and more of
+# them would keep a processor from the student's training and servers.
+SIDE_BY_SIDE = 2
 
 
 class Checks:

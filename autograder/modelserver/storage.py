@@ -30,12 +30,12 @@ def versions_on_disk(config: ModelConfig) -> dict[int, str]:
         StorageProblem: there is no such base path.
     """
     folder = Path(real_path(config.base_path))
-    if not folder.exists():
-        raise StorageProblem(
-            f"Could not find base path {config.base_path} for servable {config.name} with error NOT_FOUND:"
-            f" {config.base_path} not found"
-        )
     try:
+        if not folder.exists():
+            raise StorageProblem(
+                f"Could not find base path {config.base_path} for servable {config.name} with error NOT_FOUND:"
+                f" {config.base_path} not found"
+            )
         children = sorted(child.name for child in folder.iterdir())
     except OSError as error:
         raise StorageProblem(f"{config.base_path}; {error.strerror}") from None
@@ -91,7 +91,7 @@ class Storage:
     def __init__(self, poll_wait_seconds: float, aspire: AspiredVersions) -> None:
         """
         Args:
-            poll_wait_seconds: time between two looks; 0 looks once for each configuration, a negative one never.
+            poll_wait_seconds: time between two looks; 0 looks once, a negative one never.
             aspire: called with what was found, for each model.
         """
         self._wait = poll_wait_seconds
@@ -99,13 +99,13 @@ class Storage:
         self._configs: Sequence[ModelConfig] = ()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._begun = False
 
     def watch(self, configs: Sequence[ModelConfig]) -> None:
         """Watches these models from now on, and no others.
 
-        The first look is taken before this returns. Where looks follow one another anyway, the next of them is the
-        first with another configuration: a server that reads its configuration often looks no more often for that.
+        Of the first configuration the first look is taken before this returns. Another one waits for the next look: a
+        server that reads its configuration often looks no more often for that.
         """
         with self._lock:
             names = {config.name for config in configs}
@@ -113,13 +113,13 @@ class Storage:
             self._configs = tuple(configs)
         for name in removed:
             self._aspire(name, {})
-        if self._thread is not None:
+        if self._begun:
             return
+        self._begun = True
         if self._wait >= 0:
             self._look()
         if self._wait > 0:
-            self._thread = threading.Thread(target=self._poll, name="file_system_poll", daemon=True)
-            self._thread.start()
+            threading.Thread(target=self._poll, name="file_system_poll", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the looking."""

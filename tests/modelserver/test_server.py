@@ -163,24 +163,26 @@ def test_versions_change_without_a_failed_request(serve: Callable[..., Server], 
     assert seen == [[1, 2, 3]] * 3
 
 
+@pytest.mark.parametrize("wait", [0, 600])
 def test_reading_the_configuration_again_is_no_look_at_the_base_paths(
-    serve: Callable[..., Server], world: World
+    serve: Callable[..., Server], world: World, wait: int
 ) -> None:
-    world.add_version("/run/patient/lin", "1", "lin/1")
+    run = f"/run/patient-{wait}"
+    world.add_version(f"{run}/lin", "1", "lin/1")
     world.write(
-        "/run/patient/models.config",
-        'model_config_list { config { name: "lin" base_path: "/run/patient/lin" model_platform: "tensorflow" } }',
+        f"{run}/models.config",
+        f'model_config_list {{ config {{ name: "lin" base_path: "{run}/lin" model_platform: "tensorflow" }} }}',
     )
     server = serve(
-        "--model_config_file=/run/patient/models.config",
+        f"--model_config_file={run}/models.config",
         "--model_config_file_poll_wait_seconds=1",
-        "--file_system_poll_wait_seconds=600",
+        f"--file_system_poll_wait_seconds={wait}",
     )
 
     def readings() -> int:
         return server.log().count("Finished adding/updating models")
 
-    world.add_version("/run/patient/lin", "2", "lin/2")
+    world.add_version(f"{run}/lin", "2", "lin/2")
     before = readings()
     wait_until(lambda: readings() >= before + 2, "the configuration was read twice since then")
     assert '"version": "2"' not in server.ask("GET", "/v1/models/lin").body.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 
 from autograder.checking import EvidenceBox, check, fail
 from autograder.checking.programs import Programs, shown
@@ -148,12 +149,13 @@ def version_in(metadata: Answer) -> str | None:
 def restore(pod: Pod, models_config: bytes) -> None:
     """Puts the student's ``models.config`` back, in one step, for the server to read again."""
     folder = pod.open("/submission", os.O_DIRECTORY)
+    part = f".models.config-{secrets.token_hex(8)}"
     try:
-        descriptor = os.open(".models.config.grader", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(models_config)
-            status = os.stat("models.config", dir_fd=folder, follow_symlinks=False)
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.replace(".models.config.grader", "models.config", src_dir_fd=folder, dst_dir_fd=folder)
+            owner = os.fstat(folder)  # the student's program may have taken the file itself away
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        os.replace(part, "models.config", src_dir_fd=folder, dst_dir_fd=folder)
     finally:
         os.close(folder)
