@@ -23,6 +23,7 @@ from autograder.waiting import fail, polling
 
 __all__ = ["Check", "CheckFailed", "EvidenceBox", "LoadPoint", "check", "check_of", "clean", "fail", "polling"]
 
+MOST_OF_TITLE = 200  # characters, as in ``Evidence``
 F = TypeVar("F", bound=Callable[..., None])
 
 
@@ -93,17 +94,24 @@ class EvidenceBox:
     items: list[Evidence] = field(default_factory=list)
 
     def text(self, title: str, text: str) -> None:
-        self.items.append(Evidence(title=title, text=clean(text)))
+        self.items.append(Evidence(title=_short(title), text=clean(text)))
 
     def log(self, title: str, text: str) -> None:
-        self.items.append(Evidence(title=title, kind="log", text=clean(text)))
+        self.items.append(Evidence(title=_short(title), kind="log", text=clean(text)))
 
     def http(self, title: str, request: str, answer: str) -> None:
-        self.items.append(Evidence(title=title, kind="http", text=f"{clean(request, 4000)}\n\n{clean(answer, 8000)}"))
+        text = f"{clean(request, 4000)}\n\n{clean(answer, 8000)}"
+        self.items.append(Evidence(title=_short(title), kind="http", text=text))
 
     def load(self, title: str, points: Iterable[LoadPoint]) -> None:
         kept = thin(list(points), 600)
-        self.items.append(Evidence(title=title, kind="load", load=tuple(kept)))
+        self.items.append(Evidence(title=_short(title), kind="load", load=tuple(kept)))
+
+
+def _short(title: str) -> str:
+    """A title that a report can hold; some of them quote a command of the student's."""
+    title = clean(title)
+    return title if len(title) <= MOST_OF_TITLE else title[: MOST_OF_TITLE - 1] + "…"
 
 
 def thin(points: list[LoadPoint], most: int) -> list[LoadPoint]:

@@ -67,6 +67,13 @@ class TestEvidence:
         box.text("Title", "\ud800")
         json.loads(box.items[0].model_dump_json())
 
+    def test_a_title_that_quotes_a_long_command_is_cut(self) -> None:
+        box = EvidenceBox()
+        box.text("curl \ud800" + "x" * 1000, "text")
+        box.log("x" * 200, "text")
+        assert box.items[0].title == "curl ?" + "x" * 193 + "…"
+        assert box.items[1].title == "x" * 200
+
     def test_failures_and_changes_survive_the_thinning_of_a_load(self) -> None:
         points = [LoadPoint(at=n, seconds=0.1, answer="1" if n < 700 else "2", failed=n == 333) for n in range(1000)]
         kept = thin(points, 100)
