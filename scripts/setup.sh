@@ -8,9 +8,14 @@ stop() {
     exit 3
 }
 
+compile() { # a pod's programs may read the course's bytecode, and can't write it
+    .venv/bin/python -m compileall -qq autograder || true
+}
+
 stamp=.venv/.complete
 wanted=$(cat requirements.lock pyproject.toml scripts/setup.sh | cksum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
+    compile
     exit 0
 fi
 
@@ -55,4 +60,5 @@ else
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat --editable . ||
         stop "pip could not install the packages; the lines above say why. Run it again when that is mended."
 fi
+compile
 echo "$wanted" >"$stamp"

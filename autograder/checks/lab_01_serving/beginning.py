@@ -1,10 +1,13 @@
-"""What is set going for the checks of lab 01 before anything else: the training run, and two model servers.
+"""What is set going for the checks of lab 01 before anything else: two model servers, and the training run.
 
-The student's server begins with models of ours, so nothing has to wait for the training but the checks about it.
+The student's server begins with models of ours, so nothing has to wait for the training but the checks about it. It
+comes first: nearly every check waits for it, and the others would keep the processors from it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +19,15 @@ from autograder.checks.lab_01_serving.materials import MODEL, SECOND, TRAINING_L
 from autograder.errors import CheckFailed, GraderError
 from autograder.pods import Pod, Running
 from autograder.ports import free_ports
+from autograder.schedule import Later
+from autograder.services.http import ask
 from autograder.services.savedmodel import Dense, random_dense
 from autograder.services.tfserving import ModelServer, start_model_server, start_student_server, wait_started
 from autograder.submission import Intake
+from autograder.waiting import polling
 
 OURS = "model"  # on the course's own server
+HEAD_START = 5.0  # seconds that the student's server has at most for itself; one that takes longer shares them
 NICE = 10  # of the student's short programs: the training is what everything waits for in the end
 
 
@@ -35,6 +42,19 @@ class StudentServer:
         """Starts it, if there is a ``serve.sh``; comes back at once."""
         if "serve.sh" in self._programs.intake.files:
             self.server = start_student_server(self._programs.pod)
+
+    def head_start(self) -> None:
+        """Waits until it answers anything at all, has ended, or has had time enough."""
+        server = self.server
+        if server is None:
+            return
+        with contextlib.suppress(CheckFailed, GraderError):
+            polling(
+                lambda: ask(server.path(MODEL), seconds=HEAD_START).status or None,
+                seconds=HEAD_START,
+                saw="",
+                give_up=lambda: not server.running.alive,
+            )
 
     def first(self) -> ModelServer:
         """The server that was started at the beginning, answering. Raises CheckFailed when it never does."""
@@ -88,30 +108,48 @@ class Started:
     """What was set going at the beginning.
 
     Attributes:
-        training: the run of ``train.py``; ``None`` if there is no such file.
-        student, course: the two servers.
+        student: the student's server.
+        course: the course's own, a little later.
+        training: the run of ``train.py``, after both; ``None`` if there is no such file.
         programs: how to run the student's programs.
         digits: what the training gets, and what is kept from it.
         shelves: the two models of the student's server, with one version each to begin with.
     """
 
-    training: Running | None
     student: StudentServer
-    course: CourseServer
+    course: Later[CourseServer]
+    training: Later[Running | None]
     programs: Programs
     digits: Digits
     shelves: dict[str, Shelf]
 
 
 def begin(pod: Pod, intake: Intake, seed: int) -> Started:
-    """Sets the training and both servers going; nobody waits here. The training first: it takes longest."""
+    """Sets both servers and the training going; nobody waits here."""
     programs = Programs(pod, intake, NICE)
-    digits = shuffled_digits(seed)
-    training = _train(programs, digits, seed)
-    shelves = _shelves(pod, seed)
     student = StudentServer(programs)
+    shelves = _shelves(pod, seed)
     student.start()
-    return Started(training, student, _start_course(pod, seed), programs, digits, shelves)
+    digits = shuffled_digits(seed)
+    head_start = Later(student.head_start)
+
+    def start_training() -> Running | None:
+        head_start.get()
+        return _train(programs, digits, seed)
+
+    def start_course() -> CourseServer:
+        head_start.get()
+        return _start_course(pod, seed)
+
+    training, course = Later(start_training), Later(start_course)
+
+    def rest() -> None:
+        for later in (training, course):
+            with contextlib.suppress(Exception):  # remembered, for the checks to say
+                later.get()
+
+    threading.Thread(target=rest, name="beginning", daemon=True).start()
+    return Started(student, course, training, programs, digits, shelves)
 
 
 def shuffled_digits(seed: int) -> Digits:
