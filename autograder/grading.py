@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from autograder.errors import GraderError, MachineError
 from autograder.events import Event, Job
 from autograder.lab import LABS, SOLUTIONS, Lab
-from autograder.pods import LocalRuntime, Runtime, Session, choose
+from autograder.pods import SERVICE, LocalRuntime, Program, Runtime, Session, choose
 from autograder.ports import holder
 from autograder.report import Finding, Report, Result, Verdict
 from autograder.submission import examine
@@ -130,6 +130,11 @@ def _require_ports(lab: Lab) -> None:
                 )
 
 
+def first(lab: Lab) -> Program | None:
+    """The service that a lab's checks begin with, if there is one."""
+    return Program(lab.first, limits=SERVICE, service=lab.services[0]) if lab.first else None
+
+
 class _Run:
     """One submission's results while they come in, over all attempts."""
 
@@ -152,7 +157,8 @@ class _Run:
         planned: dict[str, Result] = {}
         ended: dict[str, Result] = {}
         finished = False
-        with self.place.session(self.submission) as session, contextlib.closing(self._events(session)) as events:
+        pod = self.place.session(self.submission, first(self.lab))
+        with pod as session, contextlib.closing(self._events(session)) as events:
             # The events are closed before the session is, also when this is interrupted: first the worker's end.
             self._note(*session.notes)
             for event in events:

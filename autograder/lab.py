@@ -24,6 +24,8 @@ class Lab(BaseModel):
         id: ``lab-01-serving``.
         title: what it is about.
         services: the real systems that it runs, by their names in ``autograder.services``.
+        first: the command of the student's service that the checks begin with, of the first of ``services``; empty
+            where they begin with something else.
         files: what a student hands in.
         deadline: seconds that one grading run may take before the machine is to blame.
         skills: the titles of the twelve skills by number.
@@ -34,6 +36,7 @@ class Lab(BaseModel):
     id: Annotated[str, Field(pattern=r"^lab-\d\d-[a-z]+$")]
     title: str
     services: tuple[str, ...]
+    first: tuple[str, ...] = ()
     files: tuple[str, ...]
     deadline: Annotated[float, Field(gt=0)]
     skills: dict[int, str]

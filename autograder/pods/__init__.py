@@ -5,11 +5,12 @@ from autograder.pods.building import Build, Built
 from autograder.pods.choose import RUNTIMES, choose, open_pod, wanted
 from autograder.pods.folders import pod_folder
 from autograder.pods.local import LocalPod, LocalRuntime, Walls, enter, walls
-from autograder.pods.program import Finished, Limits, MiB, Program
+from autograder.pods.program import SERVICE, Finished, Limits, MiB, Program
 from autograder.pods.runtime import Runtime, Seat, Session
 
 __all__ = [
     "RUNTIMES",
+    "SERVICE",
     "Build",
     "Built",
     "Finished",

@@ -277,8 +277,8 @@ class LocalRuntime:
         self.versions: dict[str, str] = {}
 
     @contextlib.contextmanager
-    def session(self, submission: Path) -> Iterator[LocalSession]:
-        """Makes a pod's folder, and removes it with all that is in it."""
+    def session(self, submission: Path, first: Program | None = None) -> Iterator[LocalSession]:
+        """Makes a pod's folder, and removes it with all that is in it; there is nothing to make for a process."""
         with pod_folder() as folder:
             session = LocalSession(self.walls, folder, submission)
             try:

@@ -62,6 +62,9 @@ class Limits:
         }
 
 
+SERVICE = Limits(seconds=None, cpu_seconds=900)
+
+
 @dataclass(frozen=True)
 class Program:
     """A program to run in a pod.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from autograder.pods.program import Program
+
 
 @dataclass(frozen=True)
 class Seat:
@@ -59,5 +61,13 @@ class Runtime(Protocol):
     isolation: tuple[str, ...]
     versions: dict[str, str]
 
-    def session(self, submission: Path) -> AbstractContextManager[Session]:
-        """Makes a pod, whose end is the context's. Raises CourseError."""
+    def session(self, submission: Path, first: Program | None = None) -> AbstractContextManager[Session]:
+        """Makes a pod, whose end is the context's.
+
+        Args:
+            submission: the folder to take the submission from.
+            first: a service that the worker will start, to make ready for.
+
+        Raises:
+            CourseError: there can be no pod.
+        """

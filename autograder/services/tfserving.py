@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autograder.pods import Limits, Pod, Program, Running
+from autograder.pods import SERVICE, Limits, Pod, Program, Running
 from autograder.services import wire
 from autograder.services.http import Answer, ask
 from autograder.services.savedmodel import tensor_proto
@@ -23,7 +23,6 @@ from autograder.waiting import polling
 REST_PORT, GRPC_PORT = 8501, 8500
 START_SECONDS = 30.0
 METRICS_PATH = "/monitoring/prometheus/metrics"
-SERVICE = Limits(seconds=None, cpu_seconds=900)
 DT_FLOAT = 1
 LARGEST_TENSOR = 10_000_000
 Array = NDArray[np.float32]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from autograder.checking.shelf import Shelf, generator
 from autograder.checks.lab_01_serving.materials import MODEL, SECOND
-from autograder.pods import Pod, Program
+from autograder.pods import SERVICE, Pod, Program
 from autograder.ports import free_ports
-from autograder.services.tfserving import SERVICE, ModelServer
+from autograder.services.tfserving import ModelServer
 from autograder.waiting import fail
 
 BASE = "/course/labelled"

@@ -17,6 +17,8 @@ WORKER_MEMORY = 3072 * MiB
 GATE_MEMORY = 128 * MiB
 PROCESSES = 1024
 STEP_PROCESSES = 256
+UNPACK = 'read -r size && head -c "$size" | tar -xC / && exec python -P -m "$0" -'
+HOLD = 'read -r go && exec "$@" </dev/null'
 
 Mounts = list[Any]  # the pod's folders, as the engine is told of them
 
@@ -24,7 +26,7 @@ Mounts = list[Any]  # the pod's folders, as the engine is told of them
 def worker(mounts: Mounts, module: str) -> dict[str, Any]:
     """The grader's own: it reads and gives away the pod's files, whoever owns them, and has no network but its own."""
     return {
-        "command": ["python", "-P", "-m", module, "-"],
+        "command": ["sh", "-c", UNPACK, module],
         "network_mode": "none",
         "environment": {
             "PYTHONPATH": "/grader",
@@ -57,14 +59,20 @@ def yard(mounts: Mounts, user: str, namespace: str, cores: int) -> dict[str, Any
     }
 
 
-def service(start: Start, mounts: Mounts, user: str, namespace: str, cores: int) -> dict[str, Any]:
-    """For a program that is a service. Its number 1 is Docker's init, so that signals mean what they mean elsewhere."""
+def service(
+    start: Start, mounts: Mounts, user: str, namespace: str, cores: int, *, held: bool = False
+) -> dict[str, Any]:
+    """For a program that is a service. Its number 1 is Docker's init, so that signals mean what they mean elsewhere.
+
+    One that is ``held`` begins when a line comes to its standard input.
+    """
     from docker.types import Ulimit
 
     limits = start.limits
     return _student(mounts, user, namespace, cores, limits.memory, limits.processes + 16) | {
-        "entrypoint": [start.argv[0]],
+        "entrypoint": ["sh", "-c", HOLD, "sh", start.argv[0]] if held else [start.argv[0]],
         "command": list(start.argv[1:]),
+        "stdin_open": held,
         "environment": start.env,
         "working_dir": start.cwd,
         "init": True,

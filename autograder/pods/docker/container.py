@@ -6,6 +6,7 @@ import base64
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from typing import Any, Protocol
 
 from autograder.errors import GraderError
@@ -55,14 +56,24 @@ class Container:
     def __init__(self, home: Home, start: Start) -> None:
         self._home, self._start = home, start
         self._made: Any = None
+        self._held: Future[tuple[Any, Any]] | None = None
         self._killed = False
         self._stopped = ""
         self._lock = threading.Lock()
         self.lost = ""
 
-    def attend(self) -> None:
+    def hold(self, tasks: Executor) -> None:
+        """Has its container made and started already, and its program wait in there for ``attend``."""
+        self._held = tasks.submit(self._make, held=True)
+
+    def fits(self, start: Start) -> bool:
+        """Whether it is just what is asked for, but for the number."""
+        return start == self._start.model_copy(update={"id": start.id})
+
+    def attend(self, start: Start | None = None) -> None:
         """Starts it, passes on what it prints, and tells how it ended."""
-        start, home = self._start, self._home
+        start, home = start or self._start, self._home
+        self._start = start
         try:
             with failures(f"the container for {start.service}"):
                 self._run()
@@ -76,19 +87,30 @@ class Container:
             self.lost = str(error)
             home.tell(Tell(id=start.id, lost=self.lost))
 
-    def _run(self) -> None:
+    def _make(self, *, held: bool) -> tuple[Any, Any]:
+        """Its container, and a connection to it; started if its program is held in there."""
         start, home = self._start, self._home
         image = start.built or start.service
         if image not in home.images:
             raise GraderError(f"There is no image for {image}.")
         user, mounts = home.who(start.ours), home.mounts("/")
-        made = home.create(image, boxes.service(start, mounts, user, home.namespace, home.engine.cores))
-        output = attach(home.engine, made)
+        made = home.create(image, boxes.service(start, mounts, user, home.namespace, home.engine.cores, held=held))
+        connection = attach(home.engine, made, stdin=held)
+        if held:
+            made.start()
+        return made, connection
+
+    def _run(self) -> None:
+        start, home = self._start, self._home
+        made, output = self._held.result() if self._held else self._make(held=False)
         with self._lock:
             self._made = made
             if self._killed:
                 return
-            made.start()
+            if self._held:
+                send(output, b"go\n")
+            else:
+                made.start()
         size = 0
         timer = None
         if start.limits.seconds is not None:
@@ -127,6 +149,11 @@ def attach(engine: Engine, container: Any, *, stdin: bool = False) -> Any:
     """A connection to what a container reads and prints."""
     params = {"stdin": int(stdin), "stdout": 1, "stderr": 1, "stream": 1}
     return engine.client.api.attach_socket(container.id, params)
+
+
+def send(attached: Any, data: bytes) -> None:
+    """Writes to what a container reads."""
+    getattr(attached, "_sock", attached).sendall(data)
 
 
 def frames(attached: Any) -> Iterator[tuple[int, bytes]]:

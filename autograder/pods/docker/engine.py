@@ -112,9 +112,9 @@ def sweep(engine: Engine) -> int:
     """Removes what runs left that were killed; gives how many containers, volumes and images that were."""
     mine = {"label": [OURS, f"{MACHINE}={_machine()}"]}
     with failures("looking for what a killed run left"):
-        containers = engine.client.containers.list(all=True, filters=mine, ignore_removed=True)
+        containers = engine.client.containers.list(all=True, filters=mine, sparse=True)
         volumes = engine.client.volumes.list(filters=mine)
-        left = [found for found in containers if not _held(found.labels[LOCK])]
+        left = [found for found in containers if not _held(found.attrs["Labels"][LOCK])]
         left_volumes = [found for found in volumes if not _held(found.attrs["Labels"][LOCK])]
     remove(left, left_volumes)
     with failures("removing images that a killed run left"):

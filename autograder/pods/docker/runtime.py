@@ -12,6 +12,7 @@ from autograder.pods.docker.pod import ISOLATION
 from autograder.pods.docker.steward import Steward, Worker
 from autograder.pods.folders import pod_folder
 from autograder.pods.images import Found, find, needed
+from autograder.pods.program import Program
 from autograder.submission import take_in
 
 
@@ -46,14 +47,14 @@ class DockerRuntime:
             return cls(engine, find(engine.client, needed(services)))
 
     @contextlib.contextmanager
-    def session(self, submission: Path) -> Iterator[Steward]:
+    def session(self, submission: Path, first: Program | None = None) -> Iterator[Steward]:
         """Makes a pod, whose end is the context's. Raises SubmissionError, GraderError."""
         with pod_folder() as folder, tempfile.TemporaryDirectory(dir=folder) as copy:
             intake = take_in(submission, Path(copy))
             lock, notes = folder.with_suffix(".lock"), tuple(intake.notes)
             steward = Steward(self.engine, self.images, lock, Path(copy), notes, self.worker)
             try:
-                steward.open()
+                steward.open(first)
                 sweep(self.engine)  # now, as the worker takes longer than this to begin
                 yield steward
             finally:

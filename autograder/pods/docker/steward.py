@@ -20,10 +20,12 @@ from pydantic import ValidationError
 from autograder.errors import GraderError
 from autograder.pods.docker import boxes
 from autograder.pods.docker.builder import Builder
-from autograder.pods.docker.container import STDOUT, Container, attach, frames
+from autograder.pods.docker.container import STDOUT, Container, attach, frames, send
 from autograder.pods.docker.engine import OURS, Engine, failures, filters_of, labels, of_pod, remove, remove_images
+from autograder.pods.docker.pod import described
 from autograder.pods.docker.talk import Ask, Made, Signal, Tell
 from autograder.pods.images import Found, Image
+from autograder.pods.program import Program
 from autograder.pods.runtime import Seat
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -78,20 +80,32 @@ class Steward:
         self._talk = threading.Lock()
         self._worker: Any = None
         self._yard: Any = None
+        self._first: Container | None = None
         self._failed = ""
         self.errors = b""
 
-    def open(self) -> None:
-        """Starts the worker's container, and the one for student programs. Raises GraderError."""
+    def open(self, first: Program | None = None) -> None:
+        """Starts the worker's container, and the one for student programs.
+
+        Args:
+            first: a service that the worker will ask for; its container is made while the worker itself begins.
+
+        Raises:
+            GraderError: the engine failed.
+        """
         course = self._tasks.submit(_course, self._submission, self._program.beside)
         with failures("making the pod's volumes"):
             list(self._tasks.map(self._make_volume, boxes.VOLUMES))
         with failures("starting the worker"):
             self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module))
-            self._worker.put_archive("/", course.result())
             self._socket = attach(self.engine, self._worker, stdin=True)
+            sending = self._tasks.submit(self._write, course.result())
             self._worker.start()
-        self._tasks.submit(self._listen)
+            self._tasks.submit(self._listen)
+            if first is not None:
+                self._first = Container(self, described(first, 0))
+                self._first.hold(self._tasks)
+            sending.result()
         self._tasks.submit(self._open_yard)
 
     def _make_volume(self, name: str) -> None:
@@ -169,7 +183,7 @@ class Steward:
 
     def _write(self, data: bytes) -> None:
         with self._talk:
-            getattr(self._socket, "_sock", self._socket).sendall(data)
+            send(self._socket, data)
 
     def _serve(self, line: bytes) -> None:
         try:
@@ -177,8 +191,12 @@ class Steward:
         except ValidationError as error:
             raise GraderError(f"The worker asks for what nobody understands: {error}") from error
         if ask.start is not None:
-            container = self._services[ask.start.id] = Container(self, ask.start)
-            threading.Thread(target=container.attend, name=f"service {ask.start.id}", daemon=True).start()
+            container, self._first = self._first, None
+            if container is None or not container.fits(ask.start):
+                container, self._first = Container(self, ask.start), container
+            self._services[ask.start.id] = container
+            name = f"service {ask.start.id}"
+            threading.Thread(target=container.attend, args=(ask.start,), name=name, daemon=True).start()
         elif ask.make is not None:
             self._builder.begin(ask.make, self._made, self._not_made)
         elif ask.signal is not None:
@@ -238,7 +256,7 @@ class Steward:
 
 
 def _course(submission: Path, beside: tuple[Path, ...]) -> bytes:
-    """The grader's package and the submission, as the worker's container holds them."""
+    """The grader's package and the submission for the worker's container: a line with its size, and an archive."""
 
     def kept(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if info.name.endswith(("/alternatives", "/modelserver", "/recipes", "/classroom")):
@@ -251,7 +269,7 @@ def _course(submission: Path, beside: tuple[Path, ...]) -> bytes:
         for folder in beside:
             archive.add(folder, f"grader/{folder.name}", filter=_plain)
         archive.add(submission, INCOMING[1:], filter=_plain)
-    return content.getvalue()
+    return b"%d\n%b" % (content.tell(), content.getvalue())
 
 
 def _agent() -> bytes:
