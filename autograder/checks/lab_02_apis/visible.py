@@ -119,7 +119,7 @@ def alive_and_ready(app: Api, upstream: Upstream, evidence: EvidenceBox) -> None
         states = ", ".join(f"version {number} is {state}" for number, (state, _) in found.items())
         saw = f"GET /health/ready gave: {short(answer)}\nThe model server behind it says: {states or 'nothing'}."
         if answer.status == 500:
-            app.ask("/health/live")  # what an app says of a failure it says after its answer to that, and before the next
+            app.ask("/health/live")  # what it says of a failure stands in its log before it answers again
             saw += f"\nThe app's log ends:\n{app.last_words()}"
         fail(saw, "200: the app works, and so does the model server behind it.", READINESS)
     if sys.platform == "linux" and not listens(app.port, "127.0.0.2"):
