@@ -39,6 +39,30 @@ STARTING = (
 
 
 @dataclass
+class Failures:
+    """The 500s that came in a row, up to the last answer.
+
+    Attributes:
+        moments: when each came, ``time.monotonic``.
+    """
+
+    moments: list[float] = field(default_factory=list)
+
+    def see(self, answer: Answer) -> Answer:
+        """Takes note of an answer, and gives it back."""
+        if answer.status == 500:
+            self.moments.append(time.monotonic())
+        else:
+            self.moments.clear()
+        return answer
+
+    @property
+    def steady(self) -> bool:
+        """Whether they are so many, over so long, that waiting on is of no use."""
+        return len(self.moments) >= STEADY and self.moments[-1] - self.moments[0] >= STEADY_SECONDS
+
+
+@dataclass
 class Api:
     """One running instance.
 
@@ -98,19 +122,12 @@ class Api:
                 may mean that it is not there yet.
         """
         answer = Answer(0, b"", "nobody has asked", "")
-        failures: list[float] = []  # when each of the last answers came, as long as they are 500
+        failures = Failures()
 
         def look() -> bool | None:
             nonlocal answer
-            answer = ask(self.url + "/health/live", seconds=10)
-            if answer.status == 500:
-                failures.append(time.monotonic())
-            else:
-                failures.clear()
+            answer = failures.see(ask(self.url + "/health/live", seconds=10))
             return True if answer.status == 200 else None
-
-        def failing() -> bool:
-            return len(failures) >= STEADY and failures[-1] - failures[0] >= STEADY_SECONDS
 
         def saw() -> str:
             if not self.running.alive:
@@ -118,12 +135,12 @@ class Api:
                 said = finished.tail(8)
                 return f"The app {finished.ending()}." + (f" It said:\n{said}" if said else " It said nothing.")
             last = self.last_words()
-            if failing():
+            if failures.steady:
                 return "GET /health/live gave 500; its log " + (f"ends:\n{last}" if last else "is empty.")
             return f"GET {self.url}/health/live gave: {answer}" + (f"\nThe app said last:\n{last}" if last else "")
 
         def hopeless() -> bool:
-            return not self.running.alive or failing()
+            return not self.running.alive or failures.steady
 
         try:
             polling(
@@ -136,7 +153,7 @@ class Api:
                 give_up=hopeless,
             )
         except CheckFailed as why:
-            if failing() and self.running.alive:
+            if failures.steady and self.running.alive:
                 fail(why.saw, why.expected, FAILING)
             if not answer.status and listens(USUAL_PORT):  # perhaps another instance, which left this one no place
                 fail(
