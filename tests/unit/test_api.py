@@ -19,6 +19,7 @@ from autograder.errors import CheckFailed
 from autograder.services import api
 from autograder.services.api import Api
 from autograder.services.patience import Patience
+from autograder.waiting import polling
 
 PATIENCE, THEN = 0.5, 0.1  # seconds
 LOG = "\n".join([*(f"line {number} of a traceback" for number in range(60)), "NotImplementedError: to be written"])
@@ -86,6 +87,18 @@ def test_an_app_whose_liveness_fails_again_and_again_is_soon_given_up() -> None:
     assert caught.value.saw.endswith("NotImplementedError: to be written")
     assert "this route of it fails" in caught.value.hint
     assert api.STEADY <= len(given) < 60  # each may be a page of the app's log
+
+
+def test_the_pause_between_two_looks_grows_as_far_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    polling(lambda: len(pauses) > 40 or None, seconds=60, saw="", pause=0.02, longest=0.25)
+    assert pauses[0] == 0.02
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.25
+    pauses.clear()
+    polling(lambda: len(pauses) > 40 or None, seconds=60, saw="", pause=0.02)
+    assert set(pauses) == {0.02}
 
 
 @pytest.mark.parametrize("status", [503, 502, 404])
