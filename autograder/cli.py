@@ -117,7 +117,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"Try: {error.hint}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("\nStopped. Nothing of it is left running; run the command again to go on.", file=sys.stderr)
+        to = "go on" if (sys.argv[1:] if argv is None else argv)[:1] == ["class"] else "start again"
+        print(f"\nStopped. Nothing of it is left running; run the same command to {to}.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -109,7 +109,8 @@ def status() -> int:
         if (state / DOCKER).exists() and state not in running:
             print(f"{state.name} was killed, and its containers may still run: `make down` removes them.")
     if not running:
-        print("Nothing is up. `make up-01` starts the services of lab 01.")
+        commands = " or ".join(f"`make up-{name.split('-')[1]}`" for name in labs())
+        print(f"Nothing is up. {commands} starts the services of that lab.")
     return 0
 
 

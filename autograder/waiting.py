@@ -24,6 +24,7 @@ def polling(
     expected: str = "",
     hint: str = "",
     pause: float = 0.02,
+    longest: float = 0.0,
     give_up: Callable[[], bool] | None = None,
 ) -> T:
     """Looks again and again until there is something to see; the deadline is generous, not a measure of speed.
@@ -33,6 +34,7 @@ def polling(
         seconds: how long to look.
         saw, expected, hint: what the student reads when it never came.
         pause: seconds between two looks.
+        longest: to how many seconds the pause grows, each a tenth longer than the one before; by default it stays.
         give_up: tells that waiting on is of no use (the process has died).
 
     Raises:
@@ -47,3 +49,4 @@ def polling(
         if hopeless or time.monotonic() > deadline:
             fail(saw() if callable(saw) else saw, expected, hint)
         time.sleep(pause)
+        pause = max(pause, min(pause * 1.1, longest))

@@ -7,7 +7,8 @@
     └── DeadlineExceeded      504, or the whole answer was not there in time
 
 `predict` tries again after a 503 and when no connection was to be had, and at no other time. It waits as long as
-`Retry-After` says, makes three attempts at most, and ends within its timeout.
+`Retry-After` says, makes three attempts at most, and ends within its timeout. When no time is left for another attempt,
+the error is that of the last one.
 """
 
 from __future__ import annotations

@@ -229,6 +229,10 @@ MISTAKES: dict[str, tuple[bytes | str, str]] = {
     "health-check-alone": (one("HEALTHCHECK curl localhost"), r"line 4: .*HEALTHCHECK CMD"),
     "unknown-option": (one("COPY --frm=a . ."), r"line 4: .*COPY has no --frm"),
     "heredoc": (one("RUN <<EOF\necho hello\nEOF"), r"line 4: .*BuildKit"),
+    "chmod-from-a-stage": (
+        "FROM python AS a\nCOPY start.sh /\n" + one("COPY --from=a --chmod=755 /start.sh ."),
+        r"line 6: .*BuildKit.*RUN chmod",
+    ),
     "bind-mount": (one("RUN --mount=type=bind,source=a,target=b pip install -r b"), r"line 4: .*BuildKit"),
     "unknown-user": (one("USER app"), r"line 4: USER app: .*RUN useradd app"),
     "unknown-owner": (one("COPY --chown=app:app main.py ."), r"line 4: .*RUN useradd app"),

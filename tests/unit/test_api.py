@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,10 +16,13 @@ import pytest
 from autograder.checking.anything import GiveUp, for_any_images
 from autograder.checks.lab_02_apis.visible import looks
 from autograder.errors import CheckFailed
+from autograder.services import api
 from autograder.services.api import Api
 from autograder.services.patience import Patience
+from autograder.waiting import polling
 
 PATIENCE, THEN = 0.5, 0.1  # seconds
+LOG = "\n".join([*(f"line {number} of a traceback" for number in range(60)), "NotImplementedError: to be written"])
 
 
 class Dawdler(BaseHTTPRequestHandler):
@@ -45,6 +48,80 @@ def dawdler() -> Iterator[Api]:
         yield Api(nobody, server.server_port, "key", "the app", Patience(PATIENCE, THEN))
         over.set()
         server.shutdown()
+
+
+class Running:
+    """A process that is alive, and has printed something."""
+
+    alive = True
+
+    def log(self) -> str:
+        return LOG
+
+
+@contextmanager
+def saying(*statuses: int) -> Iterator[tuple[Api, list[int]]]:
+    """An API that gives one status after the other, and the last one from then on; and what it has given so far."""
+    given: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given.append(statuses[min(len(given), len(statuses) - 1)])
+            self.send_response(given[-1])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    running: Any = Running()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield Api(running, server.server_port, "key", "the app"), given
+        server.shutdown()
+
+
+def test_an_app_whose_liveness_fails_again_and_again_is_soon_given_up() -> None:
+    with saying(500) as (app, given), pytest.raises(CheckFailed) as caught:
+        app.wait_alive()
+    assert caught.value.saw.startswith("GET /health/live gave 500; its log ends:\nline 55 of a traceback\n")
+    assert caught.value.saw.endswith("NotImplementedError: to be written")
+    assert "this route of it fails" in caught.value.hint
+    assert api.STEADY <= len(given) < 60  # each may be a page of the app's log
+
+
+def test_the_pause_between_two_looks_grows_as_far_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    polling(lambda: len(pauses) > 40 or None, seconds=60, saw="", pause=0.02, longest=0.25)
+    assert pauses[0] == 0.02
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.25
+    pauses.clear()
+    polling(lambda: len(pauses) > 40 or None, seconds=60, saw="", pause=0.02)
+    assert set(pauses) == {0.02}
+
+
+@pytest.mark.parametrize("status", [503, 502, 404])
+def test_what_may_mean_not_yet_is_waited_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "STEADY_SECONDS", 0.0)
+    with saying(*[status] * 2 * api.STEADY, 200) as (app, given):
+        app.wait_alive()
+    assert given[-1] == 200
+
+
+def test_a_few_failures_at_the_start_are_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "STEADY_SECONDS", 0.0)
+    some = [500] * (api.STEADY - 1)
+    with saying(*some, 503, *some, 200) as (app, given):
+        app.wait_alive()
+    assert given[-1] == 200
+
+
+def test_an_app_that_never_comes_says_what_it_gave_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "START_SECONDS", 0.3)
+    with saying(503) as (app, _), pytest.raises(CheckFailed, match="/health/live gave: 503") as caught:
+        app.wait_alive()
+    assert caught.value.hint == api.STARTING
 
 
 def test_an_app_that_dawdles_is_waited_for_until_its_time_is_used_up(dawdler: Api) -> None:

@@ -31,7 +31,8 @@ from autograder.services.api import Api
     skill=1,
     points=4,
     needs=[alive_and_ready],
-    hint="Liveness asks nobody: restarting the API mends no model server. Readiness asks the model server, every time.",
+    hint="Liveness asks nobody: restarting the API mends no model server. Readiness asks the model server, every time. "
+    "See it with `make up-02`, `make down`, and `curl -i localhost:8000/health/ready` after each.",
 )
 def without_a_model_server_it_is_alive_and_not_ready(hurried: Wired, evidence: EvidenceBox) -> None:
     """With the model server down, ready is 503 and live is 200; when it is back, so is readiness."""

@@ -128,7 +128,7 @@ def a_broken_model_server_is_a_502(wired: Wired, pixels: Array, evidence: Eviden
     hint="Three attempts at most. A 503 and a connection that breaks before an answer may be tried again.",
 )
 def what_may_pass_is_tried_again(wired: Wired, pixels: Array, evidence: EvidenceBox) -> None:
-    """A model server that is unavailable for a moment is asked again, three times at most."""
+    """A model server that is unavailable for a moment is asked again, three attempts at most."""
     for kind, what in (("unavailable", "said once that it is unavailable"), ("hang up", "hung up once")):
         with wired.stub.behaving(kind, times=1):  # type: ignore[arg-type]
             answer = wired.api.predict(pixels.tolist())
@@ -141,7 +141,8 @@ def what_may_pass_is_tried_again(wired: Wired, pixels: Array, evidence: Evidence
         calls = len(wired.stub.calls)
     show(evidence, f"A model server that stays unavailable; it was called {calls} times", answer)
     if calls > ATTEMPTS:
-        fail(f"While it was unavailable, the model server was called {calls} times for one request.", "Three at most.")
+        saw = f"While it was unavailable, the model server was called {calls} times for one request."
+        fail(saw, "Three attempts at most.")
     require_503(answer, "With the model server unavailable, POST /predict")
 
 
@@ -248,7 +249,7 @@ UNWILLING = (
     hint="After 503, sleep as long as Retry-After says, and try again; after 422 or 403, don't.",
 )
 def the_client_retries_too(programs: Programs, pixels: Array, evidence: EvidenceBox) -> None:
-    """`client.py` comes back when `Retry-After` says, three times at most, and only after a 503."""
+    """`client.py` tries again after a 503, when `Retry-After` says, three attempts at most; not after a 422 or 403."""
 
     def ask(case: Unwilling) -> None:
         with unwilling(

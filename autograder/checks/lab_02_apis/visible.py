@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from autograder.checking import EvidenceBox, check, fail
+from autograder.checking.digits import MODEL
 from autograder.checking.shelf import Array, Model
 from autograder.checks.lab_02_apis.beginning import Upstream, Wired
 from autograder.checks.lab_02_apis.fixtures import TOLERANCE
@@ -92,6 +93,12 @@ def require_own_answer(answer: Answer, rows: Array, models: list[Model], what: s
             )
 
 
+READINESS = (
+    "Readiness is `ready()` in `app/upstream.py`. Try it without the grader: `make up-02` starts a model server, "
+    "`API_KEY=k python -m app` your app; then `curl -i localhost:8000/health/ready`."
+)
+
+
 @check(
     "live-and-ready",
     skill=1,
@@ -99,13 +106,22 @@ def require_own_answer(answer: Answer, rows: Array, models: list[Model], what: s
     visible=True,
     hint="Try it without the grader: `API_KEY=k python -m app`, and `curl -i localhost:8000/health/live`.",
 )
-def alive_and_ready(app: Api, evidence: EvidenceBox) -> None:
+def alive_and_ready(app: Api, upstream: Upstream, evidence: EvidenceBox) -> None:
     """The image's command starts the app; with the model server up it is alive and ready."""
-    for path in ("/health/live", "/health/ready"):
-        answer = app.ask(path)
-        show(evidence, f"GET {path}", answer)
-        if answer.status != 200:
-            fail(f"GET {path} gave: {short(answer)}", "200: the app works, and so does the model server behind it.")
+    answer = app.ask("/health/live")
+    show(evidence, "GET /health/live", answer)
+    if answer.status != 200:
+        fail(f"GET /health/live gave: {short(answer)}", "200: the app works.")
+    answer = app.ask("/health/ready")
+    show(evidence, "GET /health/ready", answer)
+    if answer.status != 200:
+        found = upstream.server.states(MODEL)
+        states = ", ".join(f"version {number} is {state}" for number, (state, _) in found.items())
+        saw = f"GET /health/ready gave: {short(answer)}\nThe model server behind it says: {states or 'nothing'}."
+        if answer.status == 500:
+            app.ask("/health/live")  # what it says of a failure stands in its log before it answers again
+            saw += f"\nThe app's log ends:\n{app.last_words()}"
+        fail(saw, "200: the app works, and so does the model server behind it.", READINESS)
     if sys.platform == "linux" and not listens(app.port, "127.0.0.2"):
         fail(
             f"The app listens on 127.0.0.1 only; nobody answers at 127.0.0.2:{app.port}, which is this machine too.",

@@ -153,6 +153,10 @@ class _Work:
         if not source:
             copying.from_context(instruction, stage, self.context, self.budget)
             return
+        if instruction.flag("chmod"):
+            raise instruction.mistake(
+                "--chmod with --from needs BuildKit, and the grader builds without. Write RUN chmod after it."
+            )
         other = self.names.get(source.lower(), int(source) if source.isascii() and source.isdigit() else -1)
         if not 0 <= other < stage.number:
             raise instruction.mistake(

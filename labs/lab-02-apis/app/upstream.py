@@ -54,8 +54,8 @@ class ModelServer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._version: int | None = None
-        self._looked = 0.0
+        self._version: int | None = None  # which one to ask; `None` before the first look at the model's status
+        self._looked = 0.0  # when the last look was, `time.monotonic`: one a second is enough
         # YOUR CODE HERE
 
     async def close(self) -> None:
@@ -70,8 +70,8 @@ class ModelServer:
     async def predict(self, images: list[list[float]]) -> Answer:
         """Ask the model, in one call for all images.
 
-        Tries up to three times, and only when trying again is safe and can help: when no connection was to be had,
-        when it broke before an answer, or when the model server says 503. Waits a random time before each retry.
+        Makes three attempts at most, and only tries again where that is safe and can help: when no connection was to be
+        had, when it broke before an answer, or when the model server says 503. Waits a random time before each retry.
 
         Raises:
             UpstreamError: one of its subclasses, within `model_timeout` seconds.

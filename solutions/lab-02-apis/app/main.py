@@ -20,7 +20,7 @@ from app.upstream import ModelServer, Unavailable, UpstreamError
 # What POST /predict may answer beside 200, for the document.
 ERRORS: dict[int | str, dict[str, Any]] = {
     ### BEGIN SOLUTION (silent)
-    400: {"model": Problem, "description": "the body is no JSON"},
+    400: {"model": Problem, "description": "the body is not UTF-8"},
     401: {"model": Problem, "description": "there is no X-API-Key"},
     403: {"model": Problem, "description": "the X-API-Key is wrong"},
     413: {"model": Problem, "description": "more images than one request may have"},
