@@ -43,9 +43,11 @@ class Failures:
     """The 500s that came in a row, up to the last answer.
 
     Attributes:
+        over: seconds after which they don't pass any more.
         moments: when each came, ``time.monotonic``.
     """
 
+    over: float = STEADY_SECONDS
     moments: list[float] = field(default_factory=list)
 
     def see(self, answer: Answer) -> Answer:
@@ -59,7 +61,7 @@ class Failures:
     @property
     def steady(self) -> bool:
         """Whether they are so many, over so long, that waiting on is of no use."""
-        return len(self.moments) >= STEADY and self.moments[-1] - self.moments[0] >= STEADY_SECONDS
+        return len(self.moments) >= STEADY and self.moments[-1] - self.moments[0] >= self.over
 
 
 @dataclass

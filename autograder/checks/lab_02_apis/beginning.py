@@ -76,14 +76,13 @@ class Wired:
             yield
         finally:
             self.stub.up()
-        failures = Failures()
+        failures = Failures(over=10)  # seconds; gRPC, for one, waits longer after every refusal before it connects
 
         def back() -> bool | None:
             answer = failures.see(self.api.predict([[0.0] * 64]))
             # A 500 that stays is the app's own, and found by the checks that are about predictions.
             return True if answer.status == 200 or failures.steady else None
 
-        # gRPC, for one, waits a little longer after every refusal before it connects again.
         polling(
             back,
             seconds=60,
