@@ -16,7 +16,8 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from autograder.errors import GraderError, MachineError
-from autograder.events import Event, Job
+from autograder.events import Event
+from autograder.job import Job
 from autograder.lab import LABS, SOLUTIONS, Lab
 from autograder.pods import SERVICE, LocalRuntime, Program, Runtime, Session, choose
 from autograder.ports import holder
@@ -200,8 +201,8 @@ class _Run:
 
     def _events(self, session: Session) -> Generator[Event]:
         """What the session's worker says, until it ends or its deadline passes."""
-        job = Job(lab=self.lab, seat=session.seat, seed=self.seed, visible=self.visible)
-        with contextlib.closing(session.lines(job.model_dump_json(), time.monotonic() + self.lab.deadline)) as lines:
+        job = Job(self.lab.short, self.lab.checks, self.lab.files, session.seat, self.seed, self.visible)
+        with contextlib.closing(session.lines(job.line(), time.monotonic() + self.lab.deadline)) as lines:
             for line in lines:
                 try:
                     yield Event.model_validate_json(line)

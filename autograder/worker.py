@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 
 from autograder.checking.context import Context, begin
-from autograder.events import Job, Wire
+from autograder.job import Job, Wire
 from autograder.pods import LocalPod, Pod, Seat, Walls
 from autograder.pods.docker.pod import DockerPod, lines
 from autograder.submission import fingerprint, take_in
@@ -20,22 +20,22 @@ from autograder.submission import fingerprint, take_in
 def main() -> int:
     """Grades one submission; the exit code only says whether the worker itself got to its end."""
     told = lines(0)
-    job = Job.model_validate_json(next(told) if sys.argv[1] == "-" else sys.argv[1])
+    job = Job.read(next(told) if sys.argv[1] == "-" else sys.argv[1])
     wire = Wire(_private(job.seat.events))
     try:
         with open_pod(job.seat, wire, told) as pod:
-            intake = take_in(job.seat.submission, pod.outside("/submission"), job.lab.files)
+            intake = take_in(job.seat.submission, pod.outside("/submission"), job.files)
             pod.grant("/submission")
             for note in intake.notes:
                 wire.send(note=note)
-            handed_in = fingerprint(pod.outside("/submission"), job.lab.files)
+            handed_in = fingerprint(pod.outside("/submission"), job.files)
             seed = int(handed_in[:8], 16) if job.seed is None else job.seed
             wire.send(seed=seed)
-            begun = begin(job.lab.checks, pod, intake, seed)
+            begun = begin(job.checks, pod, intake, seed)
             from autograder.checking import plugin  # and with it pytest: what was begun does not wait for that
 
             context = Context(pod, intake, seed, lambda service, text: wire.send(version=(service, text)), begun)
-            plugin.run(job.lab.checks, job.lab.short, job.visible, wire.send, context)
+            plugin.run(job.checks, job.lab, job.visible, wire.send, context)
         wire.send(done=True)
     except Exception:
         wire.send(trace=traceback.format_exc())

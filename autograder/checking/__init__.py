@@ -15,13 +15,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autograder.errors import CheckFailed
-from autograder.report.model import Evidence, LoadPoint
 from autograder.waiting import fail, polling
 
-__all__ = ["Check", "CheckFailed", "EvidenceBox", "LoadPoint", "check", "check_of", "clean", "fail", "polling"]
+if TYPE_CHECKING:
+    from autograder.report.model import Evidence, LoadPoint
+
+__all__ = ["Check", "CheckFailed", "EvidenceBox", "check", "check_of", "clean", "fail", "polling"]
 
 MOST_OF_TITLE = 200  # characters, as in ``Evidence``
 F = TypeVar("F", bound=Callable[..., None])
@@ -94,18 +96,21 @@ class EvidenceBox:
     items: list[Evidence] = field(default_factory=list)
 
     def text(self, title: str, text: str) -> None:
-        self.items.append(Evidence(title=_short(title), text=clean(text)))
+        self._add(title, text=clean(text))
 
     def log(self, title: str, text: str) -> None:
-        self.items.append(Evidence(title=_short(title), kind="log", text=clean(text)))
+        self._add(title, kind="log", text=clean(text))
 
     def http(self, title: str, request: str, answer: str) -> None:
-        text = f"{clean(request, 4000)}\n\n{clean(answer, 8000)}"
-        self.items.append(Evidence(title=_short(title), kind="http", text=text))
+        self._add(title, kind="http", text=f"{clean(request, 4000)}\n\n{clean(answer, 8000)}")
 
     def load(self, title: str, points: Iterable[LoadPoint]) -> None:
-        kept = thin(list(points), 600)
-        self.items.append(Evidence(title=_short(title), kind="load", load=tuple(kept)))
+        self._add(title, kind="load", load=tuple(thin(list(points), 600)))
+
+    def _add(self, title: str, **fields: Any) -> None:
+        from autograder.report.model import Evidence  # and with it pydantic, which is not needed at the beginning
+
+        self.items.append(Evidence(title=_short(title), **fields))
 
 
 def _short(title: str) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from pods.containers import containers_of
-from pods.places import Grader
+from pods.places import PLACES, Grader
 from pods.programs import eventually, printed, python, write
 
 from autograder.errors import GraderError
-from autograder.pods import Limits, MiB, Program
+from autograder.pods import SERVICE, Limits, MiB, Program
 from autograder.pods.docker.engine import Engine
 
 
@@ -113,6 +113,38 @@ def test_a_service_ends_in_its_own_way(grader: Grader) -> None:
     assert finished is not None
     assert (finished.exit_code, finished.stopped) == (7, "")
     assert (finished.stdout, finished.stderr) == (b"out\n0\n", b"err\n")
+
+
+def test_a_service_that_the_pod_was_ready_for_is_like_any_other(engine: Engine) -> None:
+    code = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "print('err', file=sys.stderr, flush=True)\n"
+        "print(os.getcwd(), os.environ['HOME'], len(sys.stdin.read()), sys.argv[1:], os.getppid(), flush=True)\n"
+        "while True: time.sleep(1)"
+    )
+    argv = ("python", "-c", code, "a  b", "$HOME", "'")
+    with next(place for place in PLACES if place.docker).grader(first=argv) as grader:
+        assert eventually(lambda: len(containers_of(engine, grader.temporary)) == 3)
+        boxes = containers_of(engine, grader.temporary)
+        (held,) = (box.id for box in boxes if "a  b" in box.attrs["Config"]["Cmd"])
+        other = grader.pod.start(service("print('other')")).wait(60)
+        assert other is not None
+        assert other.stdout == b"other\n"
+        assert held in {box.id for box in containers_of(engine, grader.temporary)}
+        ends = []
+        for _ in range(2):
+            running = grader.pod.start(Program(argv, limits=SERVICE, service="python"))
+            assert eventually(lambda: running.log().count("\n") == 2)  # noqa: B023
+            running.terminate()
+            ends.append(running.wait(20))
+            assert held not in {box.id for box in containers_of(engine, grader.temporary)}
+    first, second = ends
+    assert first is not None
+    assert second is not None
+    assert (first.exit_code, first.stopped) == (second.exit_code, second.stopped) == (7, "")
+    assert first.stdout == second.stdout == b"/submission /tmp 0 ['a  b', '$HOME', \"'\"] 1\n"
+    assert first.stderr == second.stderr == b"err\n"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from pods.containers import containers_of
 from pods.places import PLACES
 from pods.programs import eventually, printed
+from pydantic import TypeAdapter
 
 from autograder.errors import MachineError
 from autograder.grading import Silent, grade
@@ -161,7 +162,7 @@ def test_a_service_has_no_deadline_unless_it_is_given_one() -> None:
             limits=Limits(seconds=seconds),
             ours=False,
         )
-        heard = Ask.model_validate_json(Ask(start=start).model_dump_json())
+        heard = TypeAdapter(Ask).validate_json(Ask(start=start).line())
         assert heard.start is not None
         assert heard.start.limits.seconds == seconds
 

@@ -24,7 +24,20 @@ from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any
 
-from autograder.pods import Build, Built, Finished, LocalPod, Pod, Program, Running, Walls, enter, pod_folder, walls
+from autograder.pods import (
+    SERVICE,
+    Build,
+    Built,
+    Finished,
+    LocalPod,
+    Pod,
+    Program,
+    Running,
+    Walls,
+    enter,
+    pod_folder,
+    walls,
+)
 from autograder.pods.docker.pod import DockerPod, lines
 
 
@@ -166,8 +179,13 @@ def keep(descriptor: int, folder: str, walls: dict[str, Any]) -> None:
 SOCKET = "/course/.keeper"
 
 
-def docker(descriptor: int) -> None:
-    """Where a grader stands: a pod in Docker. Gives the test a connection to what runs inside, and stays to the end."""
+def docker(descriptor: int, first: list[str]) -> None:
+    """Where a grader stands: a pod in Docker. Gives the test a connection to what runs inside, and stays to the end.
+
+    Args:
+        descriptor: the connection to the test.
+        first: the command of the service that the pod makes ready for.
+    """
     from autograder.pods.docker.runtime import DockerRuntime
     from autograder.pods.docker.steward import Worker
 
@@ -178,7 +196,8 @@ def docker(descriptor: int) -> None:
     test = Connection(descriptor)
     with contextlib.ExitStack() as stack:
         with tempfile.TemporaryDirectory() as submission:
-            session = stack.enter_context(runtime.session(Path(submission)))
+            service = Program(tuple(first), limits=SERVICE, service="python") if first else None
+            session = stack.enter_context(runtime.session(Path(submission), service))
         seat = json.dumps({"folder": str(session.seat.folder), "user": session.seat.user})
         lines = session.lines(seat, time.monotonic() + 600)
         assert next(lines) == b"open"

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
@@ -63,14 +63,21 @@ class Place:
             pytest.skip("this machine offers no namespaces")
 
     @contextlib.contextmanager
-    def grader(self, folder: Path | None = None) -> Iterator[Grader]:
-        """Somebody who has a pod, in a temporary folder of its own or in the one that is given."""
+    def grader(self, folder: Path | None = None, first: Sequence[str] = ()) -> Iterator[Grader]:
+        """Somebody who has a pod, in a temporary folder of its own or in the one that is given.
+
+        Args:
+            folder: for the grader's temporary files.
+            first: in Docker, the command of the service that the pod makes ready for.
+        """
         with contextlib.ExitStack() as stack:
             temporary = str(folder or stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
             Path(temporary).chmod(0o777)
             ours, theirs = socket.socketpair()
             told: dict[str, object] = {"descriptor": theirs.fileno()}
-            if not self.docker:
+            if self.docker:
+                told |= {"first": list(first)}
+            else:
                 told |= {"namespaces": self.walled, "user": None}
             argv = ["-P", "-m", "pods.keeper", "docker" if self.docker else "host", json.dumps(told)]
             process = self._run(argv, temporary, theirs.fileno())

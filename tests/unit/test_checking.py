@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from autograder.checking import Check, EvidenceBox, LoadPoint, check, check_of, clean, fail, stubs, thin
+from autograder.checking import Check, EvidenceBox, check, check_of, clean, fail, stubs, thin
 from autograder.checking.folders import Watch, written_after
 from autograder.checking.load import Load
 from autograder.errors import CheckFailed
+from autograder.report.model import LoadPoint
 from autograder.services import http
 from autograder.services.http import ask
 from autograder.waiting import polling

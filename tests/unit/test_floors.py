@@ -19,11 +19,11 @@ FLOORS = (
     {"services"},
     {"checking", "schedule"},
     {"report", "checks"},
-    {"display", "events", "grading", "worker"},
+    {"display", "events", "grading", "job", "worker"},
     {"classroom", "playground"},
     {"cli", "notebook"},
 )
-TOGETHER = ({"display", "events", "grading", "worker"}, {"checking", "schedule"}, {"classroom", "playground"})
+TOGETHER = ({"display", "events", "grading", "job", "worker"}, {"checking", "schedule"}, {"classroom", "playground"})
 ALONE = {"modelserver", "doctor"}  # programs of their own
 
 

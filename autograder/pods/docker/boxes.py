@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from autograder.pods.docker.pod import SOCKET
+from autograder.pods.docker.pod import AGENT, SOCKET
 from autograder.pods.docker.talk import Start
 from autograder.pods.program import POD_MEMORY, MiB
 
@@ -23,12 +23,13 @@ HOLD = 'read -r go && exec "$@" </dev/null'
 Mounts = list[Any]  # the pod's folders, as the engine is told of them
 
 
-def worker(mounts: Mounts, module: str) -> dict[str, Any]:
+def worker(mounts: Mounts, module: str, socket: str) -> dict[str, Any]:
     """The grader's own: it reads and gives away the pod's files, whoever owns them, and has no network but its own."""
     return {
         "command": ["sh", "-c", UNPACK, module],
         "network_mode": "none",
         "environment": {
+            SOCKET: socket,
             "PYTHONPATH": "/grader",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYDANTIC_DISABLE_PLUGINS": "__all__",  # none is wanted, and looking for some takes time
@@ -36,6 +37,7 @@ def worker(mounts: Mounts, module: str) -> dict[str, Any]:
             "LANG": "C.UTF-8",
         },
         "working_dir": "/grader",
+        "tmpfs": {"/grader": "size=512m"},  # hundreds of small files, which take long on a disk
         "user": "0:0",
         "stdin_open": True,
         "mounts": mounts,
@@ -50,11 +52,10 @@ def worker(mounts: Mounts, module: str) -> dict[str, Any]:
     }
 
 
-def yard(mounts: Mounts, user: str, namespace: str, cores: int) -> dict[str, Any]:
+def yard(mounts: Mounts, user: str, namespace: str, cores: int, socket: str) -> dict[str, Any]:
     """For student programs, one after another and side by side."""
-    agent = SOCKET.rpartition("/")[0] + "/agent.py"
     return _student(mounts, user, namespace, cores, YARD_MEMORY, PROCESSES) | {
-        "command": ["python", "-I", "-S", agent, SOCKET],
+        "command": ["python", "-I", "-S", f"{AGENT}/agent.py", f"{AGENT}/{socket}"],
         "working_dir": "/tmp",
     }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from typing import Any, Protocol
 
 from autograder.errors import GraderError
@@ -68,7 +68,7 @@ class Container:
 
     def fits(self, start: Start) -> bool:
         """Whether it is just what is asked for, but for the number."""
-        return start == self._start.model_copy(update={"id": start.id})
+        return start == replace(self._start, id=start.id)
 
     def attend(self, start: Start | None = None) -> None:
         """Starts it, passes on what it prints, and tells how it ended."""
@@ -123,9 +123,7 @@ class Container:
             if size > start.limits.output:  # the rest is read all the same: its end waits for that
                 self._end(f"printed more than {start.limits.output // MiB} MiB")
                 continue
-            content = base64.b64encode(chunk)
-            told = Tell(id=start.id, out=content) if stream == STDOUT else Tell(id=start.id, err=content)
-            home.tell(told)
+            home.tell(Tell(id=start.id, out=chunk) if stream == STDOUT else Tell(id=start.id, err=chunk))
         if timer is not None:
             timer.cancel()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 
 from autograder.errors import GraderError
@@ -20,8 +19,8 @@ def message(number: int, build: Build) -> Make:
     return Make(
         id=number,
         folder=folder,
-        extra={path: base64.b64encode(content) for path, content in build.extra.items()},
-        needles=tuple(base64.b64encode(needle) for needle in build.needles),
+        extra=dict(build.extra),
+        needles=tuple(build.needles),
         seconds=build.seconds,
         memory=build.memory,
         context_size=build.context_size,

@@ -24,7 +24,8 @@ from autograder.pods.program import ENVIRONMENT, Finished, Program
 from autograder.pods.sandbox import Spec
 
 PATH = "/opt/course/bin:/usr/local/bin:/usr/bin:/bin"
-SOCKET = "/course/.agent/socket"
+AGENT = "/course/.agent"  # a folder that nobody but the grader can list
+SOCKET = "YARD_SOCKET"  # the worker's variable with the name of a socket in there, which no student's program knows
 START_SECONDS = 60.0
 ISOLATION = (
     "own network without a route out, own containers with own processes and a file system that can't be written to",
@@ -77,7 +78,7 @@ class DockerPod(Pod):
         self._numbers = itertools.count(1)
         self._programs: list[Process] = []
         self._share = Share()
-        self._yard = Yard(self.outside(SOCKET), user)
+        self._yard = Yard(self.outside(AGENT), os.environ[SOCKET], user)
         threading.Thread(target=self._hear, name="steward", daemon=True).start()
         self.grant("/submission")
 
@@ -119,12 +120,12 @@ class DockerPod(Pod):
         return service
 
     def _ask(self, ask: Ask) -> None:
-        self._say('{"ask":' + ask.model_dump_json() + "}")
+        self._say('{"ask":' + ask.line() + "}")
 
     def _hear(self) -> None:
         """The steward's messages, for as long as there is one."""
         for line in self._lines:
-            told = Tell.model_validate_json(line)
+            told = Tell.read(line)
             (self._services.get(told.id) or self._makings[told.id]).hear(told)
         os._exit(1)  # nobody is there to grade for
 
@@ -218,10 +219,11 @@ class Service:
 class Yard:
     """The container for student programs, as its agent's only friend."""
 
-    def __init__(self, path: Path, user: int) -> None:
-        """Opens the socket that the agent, of ``user``, connects to."""
-        path.parent.mkdir(exist_ok=True)
-        self._path = path
+    def __init__(self, folder: Path, name: str, user: int) -> None:
+        """Opens the socket that the agent, of ``user``, connects to: who knows its name is the agent."""
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711)
+        self._path = path = folder / name
         self._connection: socket.socket | None = None
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -240,8 +242,7 @@ class Yard:
     def _connected(self) -> socket.socket:
         with self._lock:
             if self._connection is None:
-                # Once: before any program of the student's has run, so it can be nobody but the agent. And for one that
-                # does not come nobody waits a second time.
+                # Once; and for one that does not come nobody waits a second time.
                 try:
                     self._connection, _ = self._listener.accept()
                 finally:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from autograder.errors import GraderError
 from autograder.pods.docker import boxes
@@ -81,6 +81,7 @@ class Steward:
         self._worker: Any = None
         self._yard: Any = None
         self._first: Container | None = None
+        self._secret = secrets.token_hex(16)
         self._failed = ""
         self.errors = b""
 
@@ -97,7 +98,7 @@ class Steward:
         with failures("making the pod's volumes"):
             list(self._tasks.map(self._make_volume, boxes.VOLUMES))
         with failures("starting the worker"):
-            self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module))
+            self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module, self._secret))
             self._socket = attach(self.engine, self._worker, stdin=True)
             sending = self._tasks.submit(self._write, course.result())
             self._worker.start()
@@ -106,7 +107,6 @@ class Steward:
                 self._first = Container(self, described(first, 0))
                 self._first.hold(self._tasks)
             sending.result()
-        self._tasks.submit(self._open_yard)
 
     def _make_volume(self, name: str) -> None:
         mode = "1777" if name == "tmp" else "755"
@@ -140,7 +140,8 @@ class Steward:
         try:
             with failures("starting the container for student programs"):
                 self._worker.put_archive("/pod/course", _agent())
-                how = boxes.yard(self.mounts("/"), self.who(ours=False), self.namespace, self.engine.cores)
+                mounts, user = self.mounts("/"), self.who(ours=False)
+                how = boxes.yard(mounts, user, self.namespace, self.engine.cores, self._secret)
                 self._yard = self.create("python", how)
                 self._yard.start()
         except GraderError as error:
@@ -160,6 +161,8 @@ class Steward:
                 return
             if line is None:
                 return
+            if line.startswith(b'{"checks"'):
+                self._tasks.submit(self._open_yard)
             if line.startswith(ASK):
                 self._serve(line)
             else:
@@ -187,7 +190,7 @@ class Steward:
 
     def _serve(self, line: bytes) -> None:
         try:
-            ask = Ask.model_validate_json(line[len(ASK) : -1])
+            ask = TypeAdapter(Ask).validate_json(line[len(ASK) : -1])
         except ValidationError as error:
             raise GraderError(f"The worker asks for what nobody understands: {error}") from error
         if ask.start is not None:
@@ -219,7 +222,7 @@ class Steward:
     def tell(self, told: Tell) -> None:
         """Sends the worker a line; one that is gone hears nothing."""
         with contextlib.suppress(OSError):
-            self._write(told.model_dump_json(exclude_none=True).encode() + b"\n")
+            self._write(told.line().encode() + b"\n")
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

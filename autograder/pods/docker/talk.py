@@ -1,18 +1,31 @@
-"""What the worker and the steward say to each other: a line of JSON each, about containers of services."""
+"""What the worker and the steward say to each other: a line of JSON each, about containers of services.
+
+Dataclasses, and bytes in base64: the worker says its first words before it has imported pydantic, with which the
+steward reads them.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Base64Bytes, BaseModel, ConfigDict
+import base64
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
 
 from autograder.pods.program import Limits
 
 
-class Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class Message:
+    """What holds for every message where pydantic reads it."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid", "val_json_bytes": "base64"}
+
+    def line(self) -> str:
+        """The message as one line."""
+        return json.dumps(asdict(self), default=lambda data: base64.urlsafe_b64encode(data).decode())
 
 
+@dataclass(frozen=True)
 class Start(Message):
     """A container to start.
 
@@ -33,6 +46,7 @@ class Start(Message):
     built: str = ""
 
 
+@dataclass(frozen=True)
 class Make(Message):
     """An image to build.
 
@@ -44,14 +58,15 @@ class Make(Message):
 
     id: int
     folder: str
-    extra: dict[str, Base64Bytes]
-    needles: tuple[Base64Bytes, ...]
+    extra: dict[str, bytes]
+    needles: tuple[bytes, ...]
     seconds: float
     memory: int
     context_size: int
     added_size: int
 
 
+@dataclass(frozen=True)
 class Made(Message):
     """What came of it, as in ``Built``.
 
@@ -62,13 +77,14 @@ class Made(Message):
     problem: str = ""
     log: str = ""
     argv: tuple[str, ...] = ()
-    env: dict[str, str] = {}
+    env: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
     user: str = ""
     healthcheck: tuple[str, ...] = ()
     found: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
 class Signal(Message):
     """A signal for the program of a container."""
 
@@ -76,6 +92,7 @@ class Signal(Message):
     name: Literal["SIGTERM", "SIGKILL"]
 
 
+@dataclass(frozen=True)
 class Ask(Message):
     """From the worker: exactly one of these is set."""
 
@@ -84,6 +101,7 @@ class Ask(Message):
     make: Make | None = None
 
 
+@dataclass(frozen=True)
 class Tell(Message):
     """From the steward, about container or build ``id``: something that it printed, or how it ended.
 
@@ -96,9 +114,20 @@ class Tell(Message):
     """
 
     id: int
-    out: Base64Bytes | None = None
-    err: Base64Bytes | None = None
+    out: bytes | None = None
+    err: bytes | None = None
     exit_code: int | None = None
     stopped: str = ""
     lost: str = ""
     made: Made | None = None
+
+    @classmethod
+    def read(cls, line: bytes) -> Tell:
+        """The message from its line, by the worker, who trusts the steward."""
+        told: dict[str, Any] = json.loads(line)
+        for name in ("out", "err"):
+            if told[name] is not None:
+                told[name] = base64.urlsafe_b64decode(told[name])
+        if (made := told["made"]) is not None:
+            told["made"] = Made(**made | {name: tuple(made[name]) for name in ("argv", "healthcheck", "found")})
+        return cls(**told)
