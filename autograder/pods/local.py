@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -33,7 +34,9 @@ from autograder.pods.process import SANDBOX, Child, Process, Share
 from autograder.pods.program import ENVIRONMENT, Program
 from autograder.pods.runtime import Seat
 from autograder.pods.sandbox import Spec
-from autograder.pods.unpacked import Unpacked, as_in_debian, build_here, lay_out, root
+
+if TYPE_CHECKING:
+    from autograder.pods.unpacked import Unpacked
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # What a program in the pod may read of the course: the model server, and the package that it is in.
@@ -183,6 +186,8 @@ class LocalPod(Pod):
         self.grant("/submission")
 
     def build(self, build: Build) -> Built:
+        from autograder.pods.unpacked import Unpacked, build_here, lay_out, root
+
         try:
             descriptor = self.open(build.context, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -216,6 +221,8 @@ class LocalPod(Pod):
             env["TFSERVING_MODELS_ROOT"] = str(self.outside("/models"))
         argv, cwd, top = list(program.argv), self.inside(program.cwd), self.folder
         if program.built is not None:
+            from autograder.pods.unpacked import as_in_debian
+
             image = self._images[program.built.image]
             top, cwd, argv = image.top, program.cwd, as_in_debian(argv)
             if not self.walls.namespaces:

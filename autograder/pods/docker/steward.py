@@ -32,6 +32,7 @@ PACKAGE = Path(__file__).resolve().parents[2]
 PODS = PACKAGE / "pods"
 INCOMING = "/grader/incoming"
 ASK = b'{"ask":'
+READER = TypeAdapter(Ask)
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,12 @@ class Steward:
         Raises:
             GraderError: the engine failed.
         """
-        course = self._tasks.submit(_course, self._submission, self._program.beside)
         with failures("making the pod's volumes"):
             list(self._tasks.map(self._make_volume, boxes.VOLUMES))
         with failures("starting the worker"):
             self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module, self._secret))
             self._socket = attach(self.engine, self._worker, stdin=True)
-            sending = self._tasks.submit(self._write, course.result())
+            sending = self._tasks.submit(lambda: self._write(_course(self._submission, self._program.beside)))
             self._worker.start()
             self._tasks.submit(self._listen)
             if first is not None:
@@ -190,7 +190,7 @@ class Steward:
 
     def _serve(self, line: bytes) -> None:
         try:
-            ask = TypeAdapter(Ask).validate_json(line[len(ASK) : -1])
+            ask = READER.validate_json(line[len(ASK) : -1])
         except ValidationError as error:
             raise GraderError(f"The worker asks for what nobody understands: {error}") from error
         if ask.start is not None:
