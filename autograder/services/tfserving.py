@@ -174,6 +174,7 @@ def wait_started(server: ModelServer, model: str) -> dict[int, str]:
         seconds=START_SECONDS,
         saw=saw,
         expected=f"serve.sh stays in the foreground, and {model} is AVAILABLE on REST port {server.port}.",
+        pause=0.01,
         give_up=lambda: not server.running.alive,
     )
 

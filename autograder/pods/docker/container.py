@@ -62,9 +62,9 @@ class Container:
         self._lock = threading.Lock()
         self.lost = ""
 
-    def hold(self, tasks: Executor) -> None:
-        """Has its container made and started already, and its program wait in there for ``attend``."""
-        self._held = tasks.submit(self._make, held=True)
+    def hold(self, tasks: Executor, begun: threading.Event) -> None:
+        """Has its container made already, started with ``begun``, and its program wait in there for ``attend``."""
+        self._held = tasks.submit(self._make, begun)
 
     def fits(self, start: Start) -> bool:
         """Whether it is just what is asked for, but for the number."""
@@ -87,22 +87,24 @@ class Container:
             self.lost = str(error)
             home.tell(Tell(id=start.id, lost=self.lost))
 
-    def _make(self, *, held: bool) -> tuple[Any, Any]:
-        """Its container, and a connection to it; started if its program is held in there."""
+    def _make(self, begun: threading.Event | None = None) -> tuple[Any, Any]:
+        """Its container, and a connection to it; started, with its program held in there, where there is ``begun``."""
         start, home = self._start, self._home
         image = start.built or start.service
         if image not in home.images:
             raise GraderError(f"There is no image for {image}.")
         user, mounts = home.who(start.ours), home.mounts("/")
-        made = home.create(image, boxes.service(start, mounts, user, home.namespace, home.engine.cores, held=held))
-        connection = attach(home.engine, made, stdin=held)
-        if held:
+        how = boxes.service(start, mounts, user, home.namespace, home.engine.cores, held=begun is not None)
+        made = home.create(image, how)
+        connection = attach(home.engine, made, stdin=begun is not None)
+        if begun is not None:
+            begun.wait()
             made.start()
         return made, connection
 
     def _run(self) -> None:
         start, home = self._start, self._home
-        made, output = self._held.result() if self._held else self._make(held=False)
+        made, output = self._held.result() if self._held else self._make()
         with self._lock:
             self._made = made
             if self._killed:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import select
+import shutil
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from autograder.errors import GraderError
+from autograder.pods import sandbox
 from autograder.pods.base import Pod, Running, give
 from autograder.pods.building import Build, Built
 from autograder.pods.docker.making import Making, message
@@ -23,6 +25,7 @@ from autograder.pods.process import Capture, Process, Share
 from autograder.pods.program import ENVIRONMENT, Finished, Program
 from autograder.pods.sandbox import Spec
 
+PROGRAMS = (Path(__file__).with_name("agent.py"), Path(sandbox.__file__))
 PATH = "/opt/course/bin:/usr/local/bin:/usr/bin:/bin"
 AGENT = "/course/.agent"  # a folder that nobody but the grader can list
 SOCKET = "YARD_SOCKET"  # the worker's variable with the name of a socket in there, which no student's program knows
@@ -78,7 +81,7 @@ class DockerPod(Pod):
         self._numbers = itertools.count(1)
         self._programs: list[Process] = []
         self._share = Share()
-        self._yard = Yard(self.outside(AGENT), os.environ[SOCKET], user)
+        self._yard = Yard(self.outside(AGENT), os.environ[SOCKET], user, lambda: self._ask(Ask(yard=True)))
         threading.Thread(target=self._hear, name="steward", daemon=True).start()
         self.grant("/submission")
 
@@ -219,10 +222,20 @@ class Service:
 class Yard:
     """The container for student programs, as its agent's only friend."""
 
-    def __init__(self, folder: Path, name: str, user: int) -> None:
-        """Opens the socket that the agent, of ``user``, connects to: who knows its name is the agent."""
-        folder.mkdir(exist_ok=True)
+    def __init__(self, folder: Path, name: str, user: int, call: Callable[[], None]) -> None:
+        """Opens the socket that the agent, of ``user``, connects to: who knows its name is the agent.
+
+        Args:
+            folder: where it is, and what the agent runs.
+            name: of the socket.
+            user: whose it is.
+            call: has the container started, when there is something to run in it.
+        """
+        self._call = call
+        folder.mkdir()
         folder.chmod(0o711)
+        for program in PROGRAMS:
+            shutil.copy(program, folder)
         self._path = path = folder / name
         self._connection: socket.socket | None = None
         self._lock = threading.Lock()
@@ -244,6 +257,7 @@ class Yard:
             if self._connection is None:
                 # Once; and for one that does not come nobody waits a second time.
                 try:
+                    self._call()
                     self._connection, _ = self._listener.accept()
                 finally:
                     self._listener.close()

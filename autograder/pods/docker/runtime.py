@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from autograder.pods.docker.engine import Engine, connect, failures, sweep
+from autograder.pods.docker.engine import Engine, connect, failures
 from autograder.pods.docker.pod import ISOLATION
 from autograder.pods.docker.steward import Steward, Worker
 from autograder.pods.folders import pod_folder
@@ -55,7 +55,6 @@ class DockerRuntime:
             steward = Steward(self.engine, self.images, lock, Path(copy), notes, self.worker)
             try:
                 steward.open(first)
-                sweep(self.engine)  # now, as the worker takes longer than this to begin
                 yield steward
             finally:
                 steward.close()

@@ -10,7 +10,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,17 @@ from autograder.errors import GraderError
 from autograder.pods.docker import boxes
 from autograder.pods.docker.builder import Builder
 from autograder.pods.docker.container import STDOUT, Container, attach, frames, send
-from autograder.pods.docker.engine import OURS, Engine, failures, filters_of, labels, of_pod, remove, remove_images
+from autograder.pods.docker.engine import (
+    OURS,
+    Engine,
+    failures,
+    filters_of,
+    labels,
+    of_pod,
+    remove,
+    remove_images,
+    sweep,
+)
 from autograder.pods.docker.pod import described
 from autograder.pods.docker.talk import Ask, Made, Signal, Tell
 from autograder.pods.images import Found, Image
@@ -29,7 +39,6 @@ from autograder.pods.program import Program
 from autograder.pods.runtime import Seat
 
 PACKAGE = Path(__file__).resolve().parents[2]
-PODS = PACKAGE / "pods"
 INCOMING = "/grader/incoming"
 ASK = b'{"ask":'
 READER = TypeAdapter(Ask)
@@ -80,17 +89,18 @@ class Steward:
         self._tasks = ThreadPoolExecutor(8)
         self._talk = threading.Lock()
         self._worker: Any = None
-        self._yard: Any = None
+        self._begun = threading.Event()  # the worker's container runs, and its network can be joined
+        self._yard: Future[Any] | None = None
         self._first: Container | None = None
         self._secret = secrets.token_hex(16)
         self._failed = ""
         self.errors = b""
 
     def open(self, first: Program | None = None) -> None:
-        """Starts the worker's container, and the one for student programs.
+        """Starts the worker's container, makes the others that it will ask for, and sweeps what killed runs left.
 
         Args:
-            first: a service that the worker will ask for; its container is made while the worker itself begins.
+            first: a service that the worker will ask for; its container waits for that.
 
         Raises:
             GraderError: the engine failed.
@@ -100,13 +110,21 @@ class Steward:
         with failures("starting the worker"):
             self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module, self._secret))
             self._socket = attach(self.engine, self._worker, stdin=True)
-            sending = self._tasks.submit(lambda: self._write(_course(self._submission, self._program.beside)))
-            self._worker.start()
-            self._tasks.submit(self._listen)
+            meanwhile: list[Future[Any]] = [
+                self._tasks.submit(lambda: self._write(_course(self._submission, self._program.beside))),
+                self._tasks.submit(sweep, self.engine),
+            ]
+            self._yard = self._tasks.submit(self._make_yard)
             if first is not None:
                 self._first = Container(self, described(first, 0))
-                self._first.hold(self._tasks)
-            sending.result()
+                self._first.hold(self._tasks, self._begun)
+            try:
+                self._worker.start()
+            finally:
+                self._begun.set()
+            self._tasks.submit(self._listen)
+            for task in meanwhile:
+                task.result()
 
     def _make_volume(self, name: str) -> None:
         mode = "1777" if name == "tmp" else "755"
@@ -136,14 +154,15 @@ class Steward:
 
         return [Mount(below + name, self._volume(name), no_copy=True) for name in boxes.VOLUMES]
 
+    def _make_yard(self) -> Any:
+        how = boxes.yard(self.mounts("/"), self.who(ours=False), self.namespace, self.engine.cores, self._secret)
+        return self.create("python", how)
+
     def _open_yard(self) -> None:
+        assert self._yard is not None
         try:
             with failures("starting the container for student programs"):
-                self._worker.put_archive("/pod/course", _agent())
-                mounts, user = self.mounts("/"), self.who(ours=False)
-                how = boxes.yard(mounts, user, self.namespace, self.engine.cores, self._secret)
-                self._yard = self.create("python", how)
-                self._yard.start()
+                self._yard.result().start()
         except GraderError as error:
             self._failed = error.saw
             remove([self._worker], [])
@@ -161,8 +180,6 @@ class Steward:
                 return
             if line is None:
                 return
-            if line.startswith(b'{"checks"'):
-                self._tasks.submit(self._open_yard)
             if line.startswith(ASK):
                 self._serve(line)
             else:
@@ -200,6 +217,8 @@ class Steward:
             self._services[ask.start.id] = container
             name = f"service {ask.start.id}"
             threading.Thread(target=container.attend, args=(ask.start,), name=name, daemon=True).start()
+        elif ask.yard:
+            self._tasks.submit(self._open_yard)
         elif ask.make is not None:
             self._builder.begin(ask.make, self._made, self._not_made)
         elif ask.signal is not None:
@@ -234,8 +253,9 @@ class Steward:
             with failures("looking after the pod"):
                 if self._yard is None:
                     return True
-                self._yard.reload()
-                return bool(self._yard.attrs["State"]["ExitCode"] == 0)
+                yard = self._yard.result()
+                yard.reload()
+                return bool(yard.attrs["State"]["ExitCode"] == 0)
         except GraderError:
             return False
 
@@ -273,15 +293,6 @@ def _course(submission: Path, beside: tuple[Path, ...]) -> bytes:
             archive.add(folder, f"grader/{folder.name}", filter=_plain)
         archive.add(submission, INCOMING[1:], filter=_plain)
     return b"%d\n%b" % (content.tell(), content.getvalue())
-
-
-def _agent() -> bytes:
-    """What the container for student programs runs."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        archive.add(PODS / "docker" / "agent.py", ".agent/agent.py", filter=_plain)
-        archive.add(PODS / "sandbox.py", ".agent/sandbox.py", filter=_plain)
-    return content.getvalue()
 
 
 def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:

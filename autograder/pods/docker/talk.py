@@ -94,11 +94,16 @@ class Signal(Message):
 
 @dataclass(frozen=True)
 class Ask(Message):
-    """From the worker: exactly one of these is set."""
+    """From the worker: exactly one of these is set.
+
+    Attributes:
+        yard: the container for student programs is to be started.
+    """
 
     start: Start | None = None
     signal: Signal | None = None
     make: Make | None = None
+    yard: bool = False
 
 
 @dataclass(frozen=True)
