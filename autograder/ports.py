@@ -1,6 +1,7 @@
 """Ports of this machine's loopback: free ones, and who holds one, for messages that name the program in the way.
 
-The standard library is enough to tell that a port is taken; psutil, where it is installed, tells by whom.
+The standard library is enough to tell that a port is taken; psutil, where it is installed, tells by whom. It is
+imported when that is asked: who only wants free ports does not wait for it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-try:
-    import psutil
-except ImportError:  # `make doctor` also runs where the environment has not been made yet
-    psutil = None  # type: ignore[assignment]
 
 __all__ = ["Holder", "free_ports", "holder"]
 
@@ -48,7 +44,7 @@ class Holder:
     def __str__(self) -> str:
         """``python (pid 4242, started by you: python -m http.server 8501)``."""
         if self.pid is None:
-            return "another user's process" if psutil else "another process"
+            return "another user's process" if _psutil() else "another process"
         who = "you" if self.yours else self.user or "another user"
         command = f": {self.command}" if self.command else ""
         return f"{self.name or 'a process'} (pid {self.pid}, started by {who}{command})"
@@ -74,25 +70,37 @@ def holder(port: int) -> Holder | None:
 
 def _listening(port: int) -> Iterator[int | None]:
     """The numbers of the processes that listen at the port; ``None`` for one that may not be known."""
+    psutil = _psutil()
     if psutil is None:
         return
     try:
-        yield from (known.pid for known in psutil.net_connections("tcp") if _holds(known, port))
+        yield from (known.pid for known in psutil.net_connections("tcp") if _listens(known, port))
     except psutil.AccessDenied:  # macOS tells a user only of their own processes, one by one
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if any(_holds(known, port) for known in process.net_connections("tcp")):
+                if any(_listens(known, port) for known in process.net_connections("tcp")):
                     yield process.pid
 
 
-def _holds(connection: Any, port: int) -> bool:
-    if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
+def _psutil() -> Any:
+    """psutil; ``None`` where the environment has not been made yet, as for `make doctor`."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return psutil
+
+
+def _listens(connection: Any, port: int) -> bool:
+    if connection.status != "LISTEN" or connection.laddr.port != port:
         return False
     address: str = connection.laddr.ip.removeprefix("::ffff:")
     return address in ("0.0.0.0", "::", "::1") or address.startswith("127.")
 
 
 def _described(port: int, pid: int) -> Holder:
+    import psutil
+
     try:
         process = psutil.Process(pid)
         facts = process.as_dict(["name", "cmdline", "username", "uids"], ad_value=None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 
 from autograder.checking.context import Context, begin
@@ -38,6 +37,8 @@ def main() -> int:
             plugin.run(job.checks, job.lab, job.visible, wire.send, context)
         wire.send(done=True)
     except Exception:
+        import traceback
+
         wire.send(trace=traceback.format_exc())
         return 1
     return 0

@@ -23,8 +23,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import psutil
-
 from autograder.errors import GraderError
 from autograder.pods import rootfs
 from autograder.pods.base import Pod, give
@@ -340,6 +338,8 @@ class LocalSession:
 
 def _threads_of(user: int) -> int:
     """How many processes and threads somebody has; the kernel counts all of them against a limit."""
+    import psutil
+
     count = 0
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

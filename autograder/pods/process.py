@@ -18,8 +18,6 @@ import time
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-import psutil
-
 from autograder.errors import GraderError
 from autograder.pods.program import POD_MEMORY, Finished, MiB, Program
 from autograder.pods.sandbox import Spec
@@ -142,6 +140,8 @@ class Child:
             self._popen.terminate()
 
     def memory(self) -> int:
+        import psutil
+
         total = 0
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(self._popen.pid).children(recursive=True):
@@ -150,6 +150,8 @@ class Child:
         return total
 
     def waited(self) -> float:
+        import psutil
+
         longest = 0
         with contextlib.suppress(psutil.Error):
             for process in psutil.Process(self._popen.pid).children(recursive=True):

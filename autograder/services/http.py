@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,6 +61,8 @@ def ask(url: str, body: Any = None, *, seconds: float = 30.0, headers: Mapping[s
         seconds: the deadline for the whole answer, also of a server that sends a byte now and then.
         headers: what to send beside ``Content-Type: application/json``.
     """
+    from http.client import HTTPConnection, HTTPException  # and with it ssl: when there is a server to talk to
+
     method = "GET" if body is None else "POST"
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     shown = f"{method} {url}" + (f"\n{data[:1500].decode('utf-8', 'replace')}" if data else "")

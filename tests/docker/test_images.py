@@ -271,12 +271,12 @@ def test_images_travel_in_one_file(
     for module in (build, catalogue):
         monkeypatch.setattr(module, "CATALOGUE", {"nginx": image})
     small_image(engine, image.tag)
-    first = find(engine.client, ["nginx"])["nginx"].id
+    first = find(engine.client, engine.platform, ["nginx"])["nginx"].id
     said: list[str] = []
     build.save(engine.client, tmp_path / "images.tar", said.append)
     assert image.tag in said[-1]
     engine.client.images.remove(image.tag)
     with pytest.raises(ImagesMissing, match="no image for nginx"):
-        find(engine.client, ["nginx"])
+        find(engine.client, engine.platform, ["nginx"])
     build.load(engine.client, tmp_path / "images.tar", said.append)
-    assert find(engine.client, ["nginx"])["nginx"].id == first
+    assert find(engine.client, engine.platform, ["nginx"])["nginx"].id == first

@@ -120,7 +120,7 @@ def test_it_runs_from_top_to_bottom_in_time_and_leaves_nothing_behind(module: st
         if course.runtime == "docker":
             engine = connect()
             started = stack.enter_context(started_below(engine, course.copy.parent))
-            server = find(engine.client, ["tfserving"])["tfserving"].id
+            server = find(engine.client, engine.platform, ["tfserving"])["tfserving"].id
         notebook = course.execute(course.notebook(module))
     for cell in notebook.cells:
         if "raises-exception" not in cell.metadata.get("tags", []):

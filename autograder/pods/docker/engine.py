@@ -15,6 +15,7 @@ import platform
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,12 +38,17 @@ class Engine:
     Attributes:
         containers: testcontainers' client, which makes and starts containers.
         version: the engine's version.
-        cores: its processors.
+        platform: its own, ``linux/amd64``.
     """
 
     containers: DockerClient
     version: str
-    cores: int
+    platform: str
+
+    @cached_property
+    def cores(self) -> int:
+        """Its processors."""
+        return int(self.client.info()["NCPU"])
 
     @property
     def client(self) -> docker.DockerClient:
@@ -78,8 +84,8 @@ def connect() -> Engine:
 
     try:
         containers = DockerClient()
-        info = containers.client.info()
-        return Engine(containers, str(info["ServerVersion"]), int(info["NCPU"]))
+        told = containers.client.version()
+        return Engine(containers, str(told["Version"]), f"{told['Os']}/{told['Arch']}")
     except (DockerException, RequestException, OSError, KeyError) as error:
         raise MachineError(f"The Docker engine does not answer: {error}.", "An engine that answers.", hint) from error
 

@@ -44,7 +44,7 @@ class DockerRuntime:
         """
         engine = connect()
         with failures("looking for the images"):
-            return cls(engine, find(engine.client, needed(services)))
+            return cls(engine, find(engine.client, engine.platform, needed(services)))
 
     @contextlib.contextmanager
     def session(self, submission: Path, first: Program | None = None) -> Iterator[Steward]:

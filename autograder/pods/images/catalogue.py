@@ -163,9 +163,8 @@ def needed(services: Iterable[str]) -> list[str]:
     return ["python", *(service for service in services if service in CATALOGUE)]
 
 
-def find(client: DockerClient, names: Iterable[str]) -> dict[str, Found]:
-    """The images by name. Raises ImagesMissing when one is not here: nothing is fetched while grading."""
-    platform = platform_of(client)
+def find(client: DockerClient, platform: str, names: Iterable[str]) -> dict[str, Found]:
+    """The images for the engine's platform, by name. Raises ImagesMissing: nothing is fetched while grading."""
     found, missing = {}, []
     for name in names:
         image = look(client, CATALOGUE[name], platform)
