@@ -109,6 +109,7 @@ class Started:
 
     Attributes:
         student: the student's server.
+        head_start: is there when that server has had the machine for itself.
         course: the course's own, a little later.
         training: the run of ``train.py``, after both; ``None`` if there is no such file.
         programs: how to run the student's programs.
@@ -117,6 +118,7 @@ class Started:
     """
 
     student: StudentServer
+    head_start: Later[None]
     course: Later[CourseServer]
     training: Later[Running | None]
     programs: Programs
@@ -149,7 +151,7 @@ def begin(pod: Pod, intake: Intake, seed: int) -> Started:
                 later.get()
 
     threading.Thread(target=rest, name="beginning", daemon=True).start()
-    return Started(student, course, training, programs, digits, shelves)
+    return Started(student, head_start, course, training, programs, digits, shelves)
 
 
 def shuffled_digits(seed: int) -> Digits:

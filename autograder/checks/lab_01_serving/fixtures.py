@@ -47,8 +47,14 @@ def started(begun: Started, versions: Callable[[str, str], None]) -> Iterator[St
 
 
 @pytest.fixture(scope="session")
-def programs(started: Started) -> Programs:
-    return started.programs
+def programs(started: Started) -> Later[Programs]:
+    """The student's programs, which let the student's server start first."""
+
+    def wait() -> Programs:
+        started.head_start.get()
+        return started.programs
+
+    return Later(wait)
 
 
 @pytest.fixture(scope="session")
@@ -87,11 +93,11 @@ def student(started: Started) -> StudentServer:
 
 
 @pytest.fixture(scope="session")
-def label_server(pod: Pod, programs: Programs, seed: int, models_config: Later[bytes]) -> Later[LabelServer]:
+def label_server(pod: Pod, started: Started, seed: int, models_config: Later[bytes]) -> Later[LabelServer]:
     """A server of the course's with the student's ``models.config``, and two versions to move labels between."""
 
     def start() -> LabelServer:
-        programs.require("models.config")
+        started.programs.require("models.config")
         return start_label_server(pod, seed, models_config.get())
 
     return Later(start)
@@ -104,11 +110,11 @@ def course(started: Started) -> Later[CourseServer]:
 
 
 @pytest.fixture(scope="session")
-def trained(started: Started, programs: Programs) -> Later[Finished]:
+def trained(started: Started) -> Later[Finished]:
     """How the training run ended."""
 
     def wait() -> Finished:
-        programs.require("train.py")
+        started.programs.require("train.py")
         training = started.training.get()
         assert training is not None
         finished = training.wait()
