@@ -78,13 +78,19 @@ def test_two_runs_side_by_side_get_their_own_grades(engine: Engine) -> None:
 
 
 def test_a_container_that_is_lost_in_the_middle_costs_no_points(engine: Engine, own_folder: Path) -> None:
-    def lose() -> None:
-        boxes = [box for box in containers_of(engine, own_folder) if ".agent" in str(box.attrs["Config"]["Cmd"])]
-        for box in boxes:
-            box.kill()
+    class Lose(Silent):
+        lost = False
+
+        def finished(self, result: Result) -> None:
+            if not self.lost and result.check == "lab-01/publish":  # so the container for student programs runs
+                for box in containers_of(engine, own_folder):
+                    if ".agent" in str(box.attrs["Config"]["Cmd"]):
+                        box.kill()
+                        self.lost = True
 
     log: list[str] = []
-    report = grade(LAB, REFERENCE, runtime="docker", progress=Once(lose), log=log)
+    report = grade(LAB, REFERENCE, runtime="docker", progress=(losing := Lose()), log=log)
+    assert losing.lost
     assert log
     assert report.count(Verdict.FAILED) == report.count(Verdict.BLOCKED) == 0
     assert (report.score, report.graded) == (100, True)  # the second attempt's

@@ -84,3 +84,10 @@ def test_what_starts_a_grade_imports_neither_pytest_nor_docker(module: str) -> N
     code = f"import {module}, sys; print(*({{'pytest', 'docker', 'testcontainers', 'numpy'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_what_the_worker_begins_with_waits_for_neither_pydantic_nor_pytest() -> None:
+    code = "import autograder.worker, autograder.checks.lab_01_serving.beginning, sys\n"
+    code += "print(*({'pydantic', 'pytest', 'psutil', 'ssl', 'docker'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -86,7 +86,7 @@ def test_where_only_own_processes_are_told_they_are_asked_one_by_one(monkeypatch
 
 
 def test_without_psutil_a_taken_port_is_still_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "psutil", None)
+    monkeypatch.setattr(ports, "_psutil", lambda: None)
     with listening() as port:
         found = holder(port)
     assert str(found) == "another process"
