@@ -108,6 +108,8 @@ class Container:
         with self._lock:
             self._made = made
             if self._killed:
+                if self._held:
+                    made.kill()
                 return
             if self._held:
                 send(output, b"go\n")
