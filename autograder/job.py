@@ -1,6 +1,6 @@
 """What ``grading`` tells its worker, and the pipe by which the worker answers.
 
-Nothing but the standard library: the worker sets its checks' services going first, and imports pydantic after that.
+Without pydantic: the worker sets its checks' services going first, and imports that afterwards.
 What it writes is validated by who reads it, as an ``Event``.
 """
 

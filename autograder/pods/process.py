@@ -140,7 +140,7 @@ class Child:
             self._popen.terminate()
 
     def memory(self) -> int:
-        import psutil
+        import psutil  # not before something runs: what is started first does not wait for it
 
         total = 0
         with contextlib.suppress(psutil.Error):

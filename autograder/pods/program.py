@@ -62,6 +62,7 @@ class Limits:
         }
 
 
+# Of a model server: it runs until it is stopped.
 SERVICE = Limits(seconds=None, cpu_seconds=900)
 
 

@@ -110,8 +110,8 @@ class Started:
     Attributes:
         student: the student's server.
         head_start: is there when that server has had the machine for itself.
-        course: the course's own, a little later.
-        training: the run of ``train.py``, after both; ``None`` if there is no such file.
+        course: the course's own server, started after that.
+        training: the run of ``train.py``, started after that, too; ``None`` if there is no such file.
         programs: how to run the student's programs.
         digits: what the training gets, and what is kept from it.
         shelves: the two models of the student's server, with one version each to begin with.
@@ -127,7 +127,7 @@ class Started:
 
 
 def begin(pod: Pod, intake: Intake, seed: int) -> Started:
-    """Sets both servers and the training going; nobody waits here."""
+    """Sets the student's server going, and the rest when it has had its head start; nobody waits here."""
     programs = Programs(pod, intake, NICE)
     student = StudentServer(programs)
     shelves = _shelves(pod, seed)

@@ -89,7 +89,6 @@ class Steward:
         self._tasks = ThreadPoolExecutor(8)
         self._talk = threading.Lock()
         self._worker: Any = None
-        self._begun = threading.Event()  # the worker's container runs, and its network can be joined
         self._yard: Future[Any] | None = None
         self._first: Container | None = None
         self._secret = secrets.token_hex(16)
@@ -107,6 +106,7 @@ class Steward:
         """
         with failures("making the pod's volumes"):
             list(self._tasks.map(self._make_volume, boxes.VOLUMES))
+        begun = threading.Event()  # the worker's container runs, and its network can be joined
         with failures("starting the worker"):
             self._worker = self.create("python", boxes.worker(self.mounts("/pod/"), self._program.module, self._secret))
             self._socket = attach(self.engine, self._worker, stdin=True)
@@ -117,11 +117,11 @@ class Steward:
             self._yard = self._tasks.submit(self._make_yard)
             if first is not None:
                 self._first = Container(self, described(first, 0))
-                self._first.hold(self._tasks, self._begun)
+                self._first.hold(self._tasks, begun)
             try:
                 self._worker.start()
             finally:
-                self._begun.set()
+                begun.set()
             self._tasks.submit(self._listen)
             for task in meanwhile:
                 task.result()
@@ -211,9 +211,10 @@ class Steward:
         except ValidationError as error:
             raise GraderError(f"The worker asks for what nobody understands: {error}") from error
         if ask.start is not None:
-            container, self._first = self._first, None
-            if container is None or not container.fits(ask.start):
-                container, self._first = Container(self, ask.start), container
+            if self._first is not None and self._first.fits(ask.start):
+                container, self._first = self._first, None
+            else:
+                container = Container(self, ask.start)
             self._services[ask.start.id] = container
             name = f"service {ask.start.id}"
             threading.Thread(target=container.attend, args=(ask.start,), name=name, daemon=True).start()
